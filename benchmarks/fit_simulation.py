@@ -1,0 +1,204 @@
+"""Fit the statistics tables of ``somnoflow.simulate`` to real nights.
+
+Reads the open material in the folder named by ``SOMNOFLOW_REAL_DATA`` and writes the small ``.tsv``
+tables beside the simulation's modules. The tables hold counts, quantiles and spectra only, no samples.
+
+Usage: ``SOMNOFLOW_REAL_DATA=... python benchmarks/fit_simulation.py``
+"""
+
+import os
+from pathlib import Path
+
+import edfio
+import numpy as np
+import polars as pl
+from scipy.signal import welch
+
+TABLES = Path(__file__).parents[1] / "src" / "somnoflow" / "simulate"
+STAGES = ("W", "N1", "N2", "N3", "R")
+CLOCK_EDGES_MIN = (0.0, 4.0, 20.0, 45.0, 70.0)
+QUANTILES = np.linspace(0.0, 1.0, 21)
+WAKE_KEPT_EPOCHS = 60
+SLEEP_EDF = {"W": 0, "1": 1, "2": 2, "3": 3, "4": 3, "R": 4}
+UCDDB = np.array([0, 4, 1, 2, 3, 3, -1, -1, -1, -1])
+RESPIRATORY = {
+    "APNEA-O": "Obstructive apnea",
+    "APNEA-C": "Central apnea",
+    "APNEA-M": "Mixed apnea",
+    "HYP-O": "Hypopnea",
+    "HYP-C": "Hypopnea",
+    "HYP-M": "Hypopnea",
+}
+
+
+def read_sleep_edf_hypnogram(path: Path) -> np.ndarray:
+    """Stages of one Sleep-EDF night, wake kept 30 min around sleep; movement takes the stage before."""
+    stages: list[int] = []
+    for annotation in edfio.read_edf(path).annotations:
+        name = annotation.text.removeprefix("Sleep stage ").strip()
+        if name == "?" or annotation.duration is None:
+            continue
+        code = SLEEP_EDF.get(name, stages[-1] if stages else 0)
+        stages += [code] * round(annotation.duration / 30)
+    hypnogram = np.array(stages)
+    asleep = np.flatnonzero(hypnogram > 0)
+    return hypnogram[max(0, asleep[0] - WAKE_KEPT_EPOCHS) : asleep[-1] + 1 + WAKE_KEPT_EPOCHS]
+
+
+def cut_into_runs(stages: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Stage, first epoch and length of each run of equal epochs."""
+    starts = np.flatnonzero(np.r_[True, np.diff(stages) != 0])
+    return stages[starts], starts, np.diff(np.r_[starts, len(stages)])
+
+
+def fit_hypnogram(nights: list[np.ndarray]) -> None:
+    """Count transitions by third of the night and by time since REM; quantiles of run lengths."""
+    counts = np.zeros((3, len(CLOCK_EDGES_MIN), 5, 5), dtype=int)
+    lengths: dict[tuple[int, int], list[int]] = {(t, s): [] for t in range(3) for s in range(5)}
+    for night in nights:
+        asleep = np.flatnonzero(night > 0)
+        sleep = night[asleep[0] : asleep[-1] + 1]
+        codes, starts, runs = cut_into_runs(sleep)
+        last_rem_end = 0
+        for i in range(len(codes)):
+            end = starts[i] + runs[i]
+            if codes[i] == 4:
+                last_rem_end = end
+            lengths[min(2, 3 * starts[i] // len(sleep)), codes[i]].append(int(runs[i]))
+            if i + 1 < len(codes):
+                third = min(2, 3 * end // len(sleep))
+                clock = np.searchsorted(CLOCK_EDGES_MIN, (end - last_rem_end) / 2, "right") - 1
+                counts[third, clock, codes[i], codes[i + 1]] += 1
+    rows = [
+        {"third": t, "clock_from_min": CLOCK_EDGES_MIN[c], "stage": STAGES[s]}
+        | {f"to_{name}": int(counts[t, c, s, k]) for k, name in enumerate(STAGES)}
+        for t, c, s in np.ndindex(counts.shape[:3])
+    ]
+    write_table("hypnogram_transitions.tsv", rows)
+    rows = []
+    for (third, stage), values in sorted(lengths.items()):
+        pooled = values if len(values) >= 20 else lengths[1, stage]
+        quantiles = np.quantile(pooled, QUANTILES)
+        columns = {f"q{100 * q:03.0f}": round(float(v), 1) for q, v in zip(QUANTILES, quantiles, strict=True)}
+        rows.append({"third": third, "stage": STAGES[stage], "runs": len(values)} | columns)
+    write_table("hypnogram_durations.tsv", rows)
+
+
+def read_ucddb(folder: Path, name: str) -> tuple[np.ndarray, np.ndarray, float]:
+    """Epochs in uV, shape (n, samples), their stages (-1 unscored or flat) and the sampling rate."""
+    signal = edfio.read_edf(folder / f"{name}.edf").signals[0]
+    stages = UCDDB[np.loadtxt(folder / f"{name}_stage.txt", dtype=int)]
+    length = int(30 * signal.sampling_frequency)
+    n = min(len(stages), len(signal.data) // length)
+    epochs = signal.data[: n * length].reshape(n, length)
+    return epochs, np.where(epochs.std(axis=1) > 1.0, stages[:n], -1), signal.sampling_frequency
+
+
+def fit_spectra(folder: Path, recordings: list[str]) -> None:
+    """Median log10 PSD (uV^2/Hz) per stage, and its spread between subjects where several have it."""
+    # The recordings carry a line at 22 Hz and a notch at 50 Hz that are not EEG.
+    high = np.r_[16, 18, 20, np.arange(24, 45, 2)]
+    targets = np.r_[np.arange(0.4, 2.0, 0.2), np.arange(2, 16, 0.5), high]
+    spectra: dict[int, list[np.ndarray]] = {s: [] for s in range(5)}
+    for name in recordings:
+        epochs, stages, rate = read_ucddb(folder, name)
+        for stage in range(5):
+            chosen = epochs[stages == stage]
+            if len(chosen) < 15:
+                continue
+            frequency, psd = welch(chosen, rate, nperseg=int(5 * rate), average="median", axis=1)
+            median = np.log10(np.median(psd, axis=0))
+            spectra[stage].append(np.interp(targets, frequency, median))
+    rows = []
+    for stage in range(5):
+        stack = np.array(spectra[stage])
+        median = np.median(stack, axis=0)
+        spread = np.full(len(targets), np.nan)
+        if len(stack) > 5:
+            spread = np.subtract(*np.quantile(stack, [0.75, 0.25], axis=0)) / 1.349
+        rows += [
+            {"stage": STAGES[stage], "frequency_hz": round(float(f), 1), "recordings": len(stack)}
+            | {"log10_psd": round(float(m), 3), "sd": None if np.isnan(s) else round(float(s), 3)}
+            for f, m, s in zip(targets, median, spread, strict=True)
+        ]
+    write_table("eeg_spectrum.tsv", rows)
+
+
+def fit_features(table: Path) -> None:
+    """Median, between-subject and within-subject spread of the log features per stage (Sleep-EDF-78)."""
+    features = pl.read_parquet(table).filter(pl.col("stage_rk") < 6)
+    features = features.with_columns(
+        stage=pl.col("stage_rk").replace_strict({0: 0, 1: 1, 2: 2, 3: 3, 4: 3, 5: 4})
+    )
+    rows = []
+    for channel in ("Fpz-Cz", "EOG"):
+        for name in ("std", "zero_crossings", "hjorth_mobility"):
+            column = f"{channel}__{name}"
+            logs = features.filter(pl.col(column) > 0).with_columns(v=pl.col(column).log())
+            for stage in range(5):
+                one = logs.filter(pl.col("stage") == stage)
+                subjects = one.group_by("subject").agg(m=pl.col("v").median(), s=pl.col("v").std(), n=pl.len())
+                subjects = subjects.filter(pl.col("n") >= 20)
+                rows.append(
+                    {"channel": channel, "feature": name, "stage": STAGES[stage]}
+                    | {"median": round(float(np.exp(one["v"].median())), 4)}
+                    | {"sd_log_between": round(float(subjects["m"].std()), 3)}
+                    | {"sd_log_within": round(float(subjects["s"].median()), 3)}
+                )
+    write_table("eeg_features.tsv", rows)
+
+
+def fit_respiratory(folder: Path, recordings: list[str]) -> None:
+    """Share and duration quantiles per label, rate per stage relative to N2, events per hour of sleep."""
+    durations: dict[str, list[float]] = {label: [] for label in dict.fromkeys(RESPIRATORY.values())}
+    by_stage, hours, indices = np.zeros(5), np.zeros(5), []
+    for name in recordings:
+        stages = UCDDB[np.loadtxt(folder / f"{name}_stage.txt", dtype=int)]
+        events = pl.read_csv(folder / f"{name}_events.tsv", separator="\t")
+        for onset, duration, kind in events.iter_rows():
+            label = RESPIRATORY.get(kind.strip())
+            epoch = int(onset // 30)
+            if label is None or epoch >= len(stages):
+                continue
+            durations[label].append(float(duration))
+            by_stage[stages[epoch]] += stages[epoch] >= 0
+        hours += np.array([(stages == s).sum() / 120 for s in range(5)])
+        indices.append(events.height / max((stages > 0).sum() / 120, 0.1))
+    rate = by_stage / hours
+    rate[0] = 0.0
+    total = sum(map(len, durations.values()))
+    grid = np.quantile
+    rows = [
+        {"quantity": f"duration_s {label}", "weight": round(len(values) / total, 3)}
+        | {f"q{100 * q:03.0f}": round(float(v), 1) for q, v in zip(QUANTILES, grid(values, QUANTILES), strict=True)}
+        for label, values in durations.items()
+    ]
+    rows.append(
+        {"quantity": "index_per_hour", "weight": 1.0}
+        | {f"q{100 * q:03.0f}": round(float(v), 1) for q, v in zip(QUANTILES, grid(indices, QUANTILES), strict=True)}
+    )
+    write_table("respiratory_events.tsv", rows)
+    rows = [{"stage": s, "relative_rate": round(float(r / rate[2]), 3)} for s, r in zip(STAGES, rate, strict=True)]
+    write_table("respiratory_stages.tsv", rows)
+
+
+def write_table(name: str, rows: list[dict]) -> None:
+    """Write one table; its sources are stated in the docstring of the module that reads it."""
+    pl.DataFrame(rows, infer_schema_length=None).write_csv(TABLES / name, separator="\t", null_value="")
+
+
+def main() -> None:
+    """Write every table."""
+    if "SOMNOFLOW_REAL_DATA" not in os.environ:
+        raise SystemExit("SOMNOFLOW_REAL_DATA is not set: name the folder with the real data.")
+    data = Path(os.environ["SOMNOFLOW_REAL_DATA"])
+    hypnograms = sorted((data / "sleep-edfx" / "hypnograms").glob("*.edf"))
+    fit_hypnogram([read_sleep_edf_hypnogram(path) for path in hypnograms])
+    names = pl.read_csv(data / "ucddb" / "recordings.tsv", separator="\t")["recording"].to_list()
+    fit_spectra(data / "ucddb", names)
+    fit_respiratory(data / "ucddb", names)
+    fit_features(data / "sleep-edfx-features" / "features.parquet")
+
+
+if __name__ == "__main__":
+    main()

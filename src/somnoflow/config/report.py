@@ -1,0 +1,14 @@
+"""Section `report`: what the HTML report says on top and how much it shows."""
+
+from pydantic import Field
+
+from somnoflow.config.base import Section
+
+
+class Report(Section):
+    """The self-contained HTML report."""
+
+    title: str = Field("Somnoflow report", min_length=1, description="Title of the page.")
+    hypnograms: int = Field(
+        8, ge=0, description="Number of test recordings whose hypnograms are drawn."
+    )

@@ -1,0 +1,79 @@
+"""Section `signals`: which channels are kept and how they are filtered, resampled and flagged."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from somnoflow.config.base import Section
+
+Channel = Literal[
+    "EEG_C4", "EEG_C3", "EEG_F3", "EEG_F4", "EEG_O1", "EEG_O2", "EEG_Fpz", "EEG_Pz",
+    "EOG_L", "EOG_R", "EMG_CHIN", "ECG", "AIRFLOW", "THORAX", "ABDOMEN", "SPO2",
+]  # fmt: skip
+Modality = Literal["EEG", "EOG", "EMG", "ECG", "AIRFLOW", "THORAX", "ABDOMEN", "SPO2"]
+
+
+class Quality(Section):
+    """Thresholds of the per-epoch quality flags."""
+
+    flat_std: float = Field(
+        0.1,
+        ge=0,
+        description="A 30-s epoch whose raw standard deviation is at or below this many uV "
+        "(mV for ECG) is flagged flat.",
+    )
+    flat_fraction: float = Field(
+        0.5,
+        gt=0,
+        le=1,
+        description="An epoch is also flat when more than this share of it is one constant value.",
+    )
+    clipped_fraction: float = Field(
+        0.05,
+        gt=0,
+        le=1,
+        description="An epoch with more than this share of its samples at the limits of the "
+        "recorder is flagged clipped.",
+    )
+
+
+class Signals(Section):
+    """Canonical channels, filters and sampling rate of the parsed signals."""
+
+    channels: list[Channel] = Field(
+        default=["EEG_C4", "EEG_C3", "EOG_L", "EOG_R", "EMG_CHIN", "ECG", "AIRFLOW", "SPO2"],
+        min_length=1,
+        description="Canonical channels to keep, where a recording has them.",
+    )
+    sampling_rate: int = Field(
+        100, ge=10, le=1000, description="Sampling rate after resampling, in Hz."
+    )
+    filters: dict[Modality, tuple[float, float]] = Field(
+        default={
+            "EEG": (0.5, 40),
+            "EOG": (0.5, 40),
+            "EMG": (25, 49),
+            "ECG": (3, 30),
+            "AIRFLOW": (0.05, 1),
+            "THORAX": (0.05, 1),
+            "ABDOMEN": (0.05, 1),
+        },
+        description="Band-pass in Hz per modality, applied to the whole recording "
+        "(SynthSleepNet, section 2 of its paper); a modality not named is not filtered.",
+    )
+    minimum_minutes: float = Field(
+        5, ge=0.5, description="Shorter recordings are rejected, in minutes."
+    )
+    quality: Quality = Quality()
+
+    @model_validator(mode="after")
+    def _check(self) -> "Signals":
+        if len(set(self.channels)) != len(self.channels):
+            raise ValueError("channels are named twice")
+        for modality, (low, high) in self.filters.items():
+            if not 0 <= low < high < self.sampling_rate / 2:
+                raise ValueError(
+                    f"filter of {modality} is {low}-{high} Hz, wanted 0 <= low < high < "
+                    f"{self.sampling_rate / 2:g} Hz (half of sampling_rate)"
+                )
+        return self

@@ -1,0 +1,28 @@
+"""Section `split`: who is trained on, who decides, who is judged."""
+
+from pydantic import Field
+
+from somnoflow.config.base import Section
+
+
+class Split(Section):
+    """Subject-grouped folds; roles are written to `split/split.json` and read from there."""
+
+    folds: int = Field(
+        4, ge=2, description="Number of folds; each subject is a test subject in exactly one."
+    )
+    validation: float = Field(
+        0.25,
+        gt=0,
+        lt=1,
+        description="Share of a fold's remaining subjects kept for every choice "
+        "(checkpoint, threshold, calibration); at least one subject.",
+    )
+    unlabelled: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="Share of a fold's training subjects whose labels are hidden: "
+        "they serve pre-training only.",
+    )
+    seed: int = Field(1, ge=0, description="Seed of the draw.")

@@ -1,0 +1,128 @@
+"""Random access to packed epochs: one memory-mapped int16 array per shard.
+
+A packed shard is a folder with `signals.npy` (epoch, channel, time) int16, `epochs.parquet` (one
+row per epoch, in the same order) and `index.json` (shapes, channels, digests). Reading a random
+batch touches only the pages it needs, so memory does not grow with the cohort.
+"""
+
+import json
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from somnoflow.io.digest import require_sha256
+
+Rows = npt.NDArray[np.int64]
+
+
+class PackedEpochs:
+    """One channel of the packed epochs of some subjects.
+
+    Parameters
+    ----------
+    indexes
+        `index.json` of each packed shard.
+    channel
+        Canonical channel, such as `EEG_C4`.
+    subjects
+        Subject keys (`dataset/subject`) to keep; every subject where None.
+
+    Attributes
+    ----------
+    table
+        One row per epoch, sorted by dataset, subject, recording and epoch: `dataset`, `subject`
+        (the key `dataset/subject`), `recording`, `epoch`, `onset_s`, `stage` (-1 unscored) and
+        `usable` (the channel is there and carries a signal).
+    samples
+        Samples per epoch, T.
+
+    Raises
+    ------
+    ValueError
+        When no shard has the channel, or shards differ in samples per epoch.
+    DigestError
+        When an epoch table is not the one its index names.
+    """
+
+    def __init__(
+        self,
+        indexes: Sequence[Path],
+        *,
+        channel: str,
+        subjects: Collection[str] | None = None,
+    ) -> None:
+        self.channel = channel
+        self._signals: list[np.ndarray] = []
+        self._column: list[int] = []
+        tables = []
+        lengths = set()
+        for number, path in enumerate(sorted(indexes)):
+            index = json.loads(path.read_text(encoding="utf-8"))
+            if channel not in index["channels"]:
+                raise ValueError(
+                    f"{path} holds the channels {', '.join(index['channels'])}, wanted {channel}. "
+                    "Add it to signals.channels in the configuration"
+                )
+            table_path = path.with_name("epochs.parquet")
+            require_sha256(table_path, index["sha256"]["epochs.parquet"], made_by="pack")
+            self._signals.append(np.load(path.with_name("signals.npy"), mmap_mode="r"))
+            self._column.append(index["channels"].index(channel))
+            lengths.add(index["samples"])
+            tables.append(
+                pl.read_parquet(table_path).select(
+                    "dataset",
+                    "subject",
+                    "recording",
+                    "epoch",
+                    "onset_s",
+                    "stage",
+                    usable=pl.col(f"{channel}_quality") == 0,
+                    gain=f"{channel}_gain",
+                    shard=pl.lit(number, pl.Int32),
+                    row=pl.int_range(pl.len(), dtype=pl.Int64),
+                )
+            )
+        if len(lengths) != 1:
+            raise ValueError(f"shards differ in samples per epoch: {sorted(lengths)}")
+        self.samples: int = lengths.pop()
+        whole = pl.concat(tables)
+        if subjects is not None:
+            whole = whole.filter(pl.col("subject").is_in(sorted(subjects)))
+        whole = whole.sort("dataset", "subject", "recording", "epoch")
+        self._shard = whole["shard"].to_numpy()
+        self._row = whole["row"].to_numpy()
+        self._gain = whole["gain"].to_numpy()
+        self.table = whole.drop("gain", "shard", "row")
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def rows(self, *, scored: bool) -> Rows:
+        """Give the rows that may be trained on: usable, and scored where `scored` is true."""
+        keep = self.table["usable"].to_numpy()
+        if scored:
+            keep = keep & (self.table["stage"].to_numpy() >= 0)
+        return np.flatnonzero(keep)
+
+    def read(self, rows: Rows) -> npt.NDArray[np.float32]:
+        """Read epochs in robust-z units of their recording (median 0, IQR / 1.349 = 1).
+
+        Parameters
+        ----------
+        rows
+            Rows of `table`, shape (B,), in any order.
+
+        Returns
+        -------
+        Array of shape (B, T), float32.
+        """
+        batch = np.empty((len(rows), self.samples), np.float32)
+        shards = self._shard[rows]
+        for number in np.unique(shards):
+            here = np.flatnonzero(shards == number)
+            batch[here] = self._signals[number][self._row[rows[here]], self._column[number]]
+        batch *= self._gain[rows, None]
+        return batch

@@ -1,0 +1,125 @@
+"""The fingerprint of a command: a hash of all code of this package that it imports.
+
+Snakemake does not look into an imported package. Each rule therefore carries the fingerprint of
+its command among its params: a change of code that can change a result reruns the rule, and a
+change of a comment, a docstring or the layout does not.
+
+The hash covers the module, every module of the package it imports (directly or not), and every
+data file of the package that one of them names by a string literal beside it (a template, a
+table).
+"""
+
+import ast
+import functools
+import hashlib
+from pathlib import Path
+
+PACKAGE = "somnoflow"
+ROOT = Path(__file__).parent
+
+# How arguments are read and runs are recorded: neither changes what a command computes.
+RESULT_NEUTRAL = frozenset(
+    {"somnoflow.entry", "somnoflow.provenance", "somnoflow.fingerprint"}
+)
+
+
+class FingerprintError(ValueError):
+    """A module of the package cannot be found."""
+
+
+def fingerprint(module: str) -> str:
+    """Give the hash of the import closure of `module`, such as `somnoflow.commands.parse`."""
+    parts = []
+    for name in closure(module):
+        parts.append(f"{name} {_code_hash(name)}")
+        parts += [f"{name}/{path.name} {_data_hash(path)}" for path in data_files(name)]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+@functools.cache
+def closure(module: str) -> tuple[str, ...]:
+    """Give the sorted names of all modules of the package that `module` imports, and itself."""
+    seen: set[str] = set()
+    waiting = [module]
+    while waiting:
+        name = waiting.pop()
+        if name not in seen and name not in RESULT_NEUTRAL:
+            seen.add(name)
+            waiting += _imports(name)
+    return tuple(sorted(seen))
+
+
+@functools.cache
+def data_files(module: str) -> tuple[Path, ...]:
+    """Give the package's data files that `module` names by a literal and that stand beside it."""
+    folder = _path(module).parent
+    names = {
+        node.value
+        for node in ast.walk(_tree(module))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+    return tuple(
+        path
+        for path in sorted(folder.iterdir())
+        if path.is_file() and path.suffix != ".py" and path.name in names
+    )
+
+
+def _path(module: str) -> Path:
+    relative = module.split(".")[1:]
+    file = ROOT.joinpath(*relative).with_suffix(".py") if relative else ROOT / "__init__.py"
+    package = ROOT.joinpath(*relative, "__init__.py")
+    for path in (file, package):
+        if path.is_file():
+            return path
+    raise FingerprintError(f"no module {module} in the package")
+
+
+def _exists(module: str) -> bool:
+    relative = module.split(".")[1:]
+    return (
+        ROOT.joinpath(*relative).with_suffix(".py").is_file()
+        or ROOT.joinpath(*relative, "__init__.py").is_file()
+    )
+
+
+@functools.cache
+def _tree(module: str) -> ast.Module:
+    """Parse a module and drop its docstrings; comments and layout are not in the tree anyway."""
+    tree = ast.parse(_path(module).read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            first = node.body[0] if node.body else None
+            if (
+                isinstance(first, ast.Expr)
+                and isinstance(first.value, ast.Constant)
+                and isinstance(first.value.value, str)
+            ):
+                node.body = node.body[1:]
+    return tree
+
+
+def _imports(module: str) -> list[str]:
+    found: set[str] = set()
+    for node in ast.walk(_tree(module)):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+            found.update(
+                name
+                for alias in node.names
+                if node.module.split(".")[0] == PACKAGE
+                and _exists(name := f"{node.module}.{alias.name}")
+            )
+    return [name for name in sorted(found) if name.split(".")[0] == PACKAGE]
+
+
+@functools.cache
+def _code_hash(module: str) -> str:
+    return hashlib.sha256(ast.dump(_tree(module)).encode()).hexdigest()
+
+
+@functools.cache
+def _data_hash(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
