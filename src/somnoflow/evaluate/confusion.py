@@ -1,0 +1,223 @@
+"""Test predictions counted into one confusion matrix per recording, and agreement from the counts.
+
+Accuracy, F1 and kappa are functions of the 5 x 5 table alone, so a cohort of any size is reduced
+to one small table per recording before anything is computed, and a bootstrap adds tables up.
+The order of rows (true stage) and columns (predicted stage) is W, N1, N2, N3, REM.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from somnoflow.stages import STAGE_NAMES
+
+RECORDING_KEY = ["dataset", "subject", "recording"]
+PROBABILITIES = [f"p_{name}" for name in STAGE_NAMES]
+COLUMNS = [*RECORDING_KEY, "epoch", "fold", "role", "stage", "usable", "predicted", *PROBABILITIES]
+COUNTS = ["epochs", "scored", "unscored", "unusable", "unscored_unusable"]
+SUM_TOLERANCE = 1e-3
+N_STAGES = len(STAGE_NAMES)
+
+
+@dataclass(frozen=True)
+class Counted:
+    """The test recordings of one model.
+
+    Attributes
+    ----------
+    table
+        One row per recording, sorted: dataset, subject, recording, fold and the counts. Each
+        epoch is in exactly one of three counts: `unscored` (no human stage, whatever the signal
+        is), `unusable` (a human stage, no usable signal) and `scored` (both), so that
+        scored + unscored + unusable = epochs. `unscored_unusable` is the part of `unscored`
+        that also has no usable signal.
+    confusion
+        Counts of `scored` epochs, shape (recordings, 5 true, 5 predicted), int64.
+    """
+
+    table: pl.DataFrame
+    confusion: np.ndarray
+
+    def of_dataset(self, dataset: str) -> "Counted":
+        """Keep the recordings of one data set."""
+        keep = (self.table["dataset"] == dataset).to_numpy()
+        return Counted(self.table.filter(pl.Series(keep)), self.confusion[keep])
+
+    def per_subject(self) -> np.ndarray:
+        """Add up the recordings of each subject, shape (subjects, 5, 5), subjects sorted."""
+        subjects, row = np.unique(self.table["subject"].to_list(), return_inverse=True)
+        summed = np.zeros((len(subjects), N_STAGES, N_STAGES), dtype=np.int64)
+        np.add.at(summed, row, self.confusion)
+        return summed
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Agreement of true and predicted stages; NaN where a value is not defined.
+
+    Attributes
+    ----------
+    accuracy, macro_f1, kappa
+        Shape (...), of the leading axes of the confusion matrices.
+    f1
+        F1 of each stage, shape (..., 5).
+    """
+
+    accuracy: np.ndarray
+    macro_f1: np.ndarray
+    kappa: np.ndarray
+    f1: np.ndarray
+
+
+def agreement(confusion: np.ndarray) -> Agreement:
+    """Compute agreement from confusion matrices.
+
+    The F1 of a stage is 2 TP / (2 TP + FP + FN): not defined where the stage is in neither truth
+    nor prediction, and 0 where it is in one of them only. Macro F1 is the plain mean over the
+    stages that have an F1. Kappa is Cohen's (1960), unweighted; not defined where truth and
+    prediction are one and the same single stage.
+
+    Parameters
+    ----------
+    confusion
+        Counts, shape (..., 5 true, 5 predicted).
+    """
+    confusion = np.asarray(confusion, dtype=np.float64)
+    total = confusion.sum(axis=(-2, -1))
+    true, predicted = confusion.sum(axis=-1), confusion.sum(axis=-2)
+    hits = np.diagonal(confusion, axis1=-2, axis2=-1)
+    accuracy = _ratio(hits.sum(axis=-1), total)
+    f1 = _ratio(2 * hits, true + predicted)
+    chance = _ratio((true * predicted).sum(axis=-1), total**2)
+    return Agreement(
+        accuracy=accuracy,
+        macro_f1=_ratio(np.nansum(f1, axis=-1), (~np.isnan(f1)).sum(axis=-1)),
+        kappa=_ratio(accuracy - chance, 1 - chance),
+        f1=f1,
+    )
+
+
+def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+    result = np.full(np.shape(denominator), np.nan)
+    return np.divide(numerator, denominator, out=result, where=denominator > 0)
+
+
+def count_test_epochs(paths: Sequence[Path]) -> Counted:
+    """Read the test rows of each fold's predictions, check them and count them.
+
+    Parameters
+    ----------
+    paths
+        One `predictions.parquet` per fold. Rows of other roles are not looked at.
+
+    Raises
+    ------
+    ValueError
+        Where an epoch appears twice, a subject is tested twice, a stage or a probability is
+        impossible, or there is no test epoch at all.
+    """
+    tables, cells = [], []
+    tested: dict[str, Path] = {}
+    # Fold by fold: memory is that of the largest fold, and a subject of two folds is an error.
+    for path in paths:
+        frame = read_test_epochs(path)
+        for subject in frame["subject"].unique().sort():
+            if subject in tested:
+                raise ValueError(
+                    f"subject {subject} is a test subject in {tested[subject]} and in {path}, "
+                    "wanted in one fold only. Make the split and the scores again, and give "
+                    "each fold's file once."
+                )
+            tested[subject] = path
+        table, confusion = _count(frame)
+        tables.append(table)
+        cells.append(confusion)
+    table = pl.concat(tables) if tables else pl.DataFrame()
+    if table.is_empty():
+        raise ValueError(
+            f"no row has the role 'test' in {len(paths)} file(s) of predictions, wanted at "
+            "least one. Look at the split: each fold needs test subjects."
+        )
+    order = table.select(pl.arg_sort_by(RECORDING_KEY)).to_series().to_numpy()
+    return Counted(table[order], np.concatenate(cells)[order])
+
+
+def read_test_epochs(path: Path) -> pl.DataFrame:
+    """Read the test rows of one fold, one row per epoch, and check them.
+
+    Raises
+    ------
+    ValueError
+        As in `count_test_epochs`, with the file and the first offending epoch.
+    """
+    scan = pl.scan_parquet(path, hive_partitioning=False)
+    missing = [name for name in COLUMNS if name not in scan.collect_schema().names()]
+    if missing:
+        raise ValueError(f"{path} lacks the columns {missing}. Make it again with the rule score.")
+    frame = scan.filter(pl.col("role") == "test").collect()
+    _check(frame, path)
+    return frame
+
+
+def _check(frame: pl.DataFrame, path: Path) -> None:
+    stage, predicted, usable = pl.col("stage"), pl.col("predicted"), pl.col("usable")
+    total = pl.sum_horizontal(PROBABILITIES, ignore_nulls=False)
+    possible = pl.all_horizontal(pl.col(name).is_between(0, 1) for name in PROBABILITIES)
+    problems = [
+        (usable.is_null(), "usable is empty, wanted true or false"),
+        (~stage.is_between(-1, N_STAGES - 1).fill_null(value=False), "stage is not in -1..4"),
+        (
+            usable & ~predicted.is_between(0, N_STAGES - 1).fill_null(value=False),
+            "predicted is not in 0..4 though the epoch is usable",
+        ),
+        (~usable & (predicted.fill_null(-2) != -1), "predicted is not -1 in an unusable epoch"),
+        (
+            usable & ~(possible & ((total - 1).abs() <= SUM_TOLERANCE)).fill_null(value=False),
+            f"the five probabilities are not 0..1 with the sum 1 (+-{SUM_TOLERANCE:g})",
+        ),
+        (
+            pl.struct([*RECORDING_KEY, "epoch"]).is_duplicated(),
+            "the epoch appears more than once",
+        ),
+        (pl.col("fold").n_unique().over("subject") > 1, "the subject is tested in two folds"),
+    ]
+    for condition, problem in problems:
+        bad = frame.filter(condition)
+        if not bad.is_empty():
+            row = bad.row(0, named=True)
+            shown = {name: row[name] for name in ("stage", "usable", "predicted", *PROBABILITIES)}
+            raise ValueError(
+                f"{path}: {problem} ({bad.height} row(s), first: {row['subject']} "
+                f"{row['recording']} epoch {row['epoch']}, {shown}). "
+                "Make it again with the rule score."
+            )
+
+
+def _count(frame: pl.DataFrame) -> tuple[pl.DataFrame, np.ndarray]:
+    has_stage, usable = pl.col("stage") >= 0, pl.col("usable")
+    table = (
+        frame.group_by(RECORDING_KEY)
+        .agg(
+            fold=pl.col("fold").first(),
+            epochs=pl.len().cast(pl.Int64),
+            scored=(has_stage & usable).sum().cast(pl.Int64),
+            unscored=(~has_stage).sum().cast(pl.Int64),
+            unusable=(has_stage & ~usable).sum().cast(pl.Int64),
+            unscored_unusable=(~has_stage & ~usable).sum().cast(pl.Int64),
+        )
+        .sort(RECORDING_KEY)
+        .with_row_index("row")
+    )
+    cell = pl.col("stage").cast(pl.Int64) * N_STAGES + pl.col("predicted").cast(pl.Int64)
+    cells = (
+        frame.filter(has_stage & usable)
+        .group_by(*RECORDING_KEY, cell=cell)
+        .agg(n=pl.len())
+        .join(table.select("row", *RECORDING_KEY), on=RECORDING_KEY)
+    )
+    confusion = np.zeros((table.height, N_STAGES**2), dtype=np.int64)
+    confusion[cells["row"].to_numpy(), cells["cell"].to_numpy()] = cells["n"].to_numpy()
+    return table.drop("row"), confusion.reshape(-1, N_STAGES, N_STAGES)
