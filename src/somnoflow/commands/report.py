@@ -1,0 +1,57 @@
+"""Write the report: one HTML page with everything a reader needs to judge the results."""
+
+import logging
+
+from somnoflow.config.report import Report
+from somnoflow.entry import Input, Inputs, Output, command
+from somnoflow.report.page import render
+from somnoflow.report.sources import read_cohort, read_curves, read_models, read_runs
+
+
+def report(
+    *,
+    recordings: Input,
+    rejected: Input,
+    channels: Input,
+    split: Input,
+    metrics: Inputs,
+    predictions: Inputs,
+    training: Inputs,
+    page: Output,
+    cfg: Report,
+) -> None:
+    """Write the report: one HTML page with everything a reader needs to judge the results.
+
+    Parameters
+    ----------
+    recordings, rejected, channels
+        TSV tables of the signals.
+    split
+        Folds and roles.
+    metrics
+        `results/metrics/<encoder>/<channel>/<head>/metrics.json` of each model.
+    predictions
+        `results/scores/<encoder>/<channel>/<head>/fold=<k>/predictions.parquet`.
+    training
+        `results/pretrain/<encoder>/<channel>/fold=<k>/training.csv` and
+        `results/heads/<encoder>/<channel>/<head>/fold=<k>/training.csv`.
+    page
+        HTML.
+    cfg
+        Section `report` of the configuration.
+    """
+    text = render(
+        cohort=read_cohort(
+            recordings=recordings, rejected=rejected, channels=channels, split=split
+        ),
+        models=read_models(metrics=metrics, predictions=predictions),
+        curves=read_curves(training),
+        runs=read_runs([recordings, rejected, channels, split, *training, *predictions, *metrics]),
+        cfg=cfg,
+    )
+    page.write_text(text, encoding="utf-8")
+    logging.getLogger(__name__).info("%.1f MB", len(text.encode()) / 1e6)
+
+
+if __name__ == "__main__":
+    command(report)

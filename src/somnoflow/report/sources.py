@@ -1,0 +1,206 @@
+"""Reading of what the report shows: tables, metrics, predictions, training curves, run.json.
+
+Which model a file belongs to is read from its path: the folders above it are
+`<encoder>/<channel>/<head>` with `fold=<k>` below them for files that are made per fold.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from somnoflow.evaluate.confusion import Counted, count_test_epochs
+from somnoflow.io.digest import sha256_file
+from somnoflow.provenance import RUN_FILE
+from somnoflow.stages import STAGE_NAMES
+
+FOLD = "fold="
+RECORDING_NUMBERS = ("epochs", "scored", "unscored", *STAGE_NAMES, "flat")
+RECORDING_TEXTS = (
+    "dataset",
+    "subject",
+    "recording",
+    "night",
+    "start",
+    "hours",
+    "simulated",
+    "notes",
+)
+REJECTED_TEXTS = (
+    "dataset", "file", "recording", "stage", "problem", "found", "wanted", "advice",
+)  # fmt: skip
+CHANNEL_NUMBERS = ("flat", "clipped", "epochs")
+CHANNEL_TEXTS = ("dataset", "recording", "channel", "source", "unit", "sampling_rate", "problem")
+ROLES = ("pretrain", "train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """Recordings, what was not taken, and who is where."""
+
+    recordings: pl.DataFrame
+    rejected: pl.DataFrame
+    channels: pl.DataFrame
+    folds: list[dict[str, Any]]
+
+    @property
+    def simulated(self) -> str:
+        """Say "simulated" or "partly simulated" where any recording is; else empty."""
+        flags = self.recordings["simulated"]
+        if not flags.any():
+            return ""
+        return "simulated" if flags.all() else "partly simulated"
+
+    def is_simulated(self, dataset: str, recording: str) -> bool:
+        """Tell whether one recording is simulated."""
+        mine = (pl.col("dataset") == dataset) & (pl.col("recording") == recording)
+        return bool(self.recordings.filter(mine)["simulated"].any())
+
+
+@dataclass(frozen=True)
+class Model:
+    """One evaluated model: an encoder, the channel it reads and the head on it."""
+
+    name: str
+    metrics: dict[str, Any] | None
+    predictions: list[Path]
+    counted: Counted | None
+
+
+@dataclass(frozen=True)
+class Curves:
+    """Training of one network, one table per fold: pass, losses, `best` (true at the choice)."""
+
+    name: str
+    folds: dict[str, pl.DataFrame]
+
+
+@dataclass(frozen=True)
+class Run:
+    """What `run.json` says about one given file; `content` is None where there is none."""
+
+    file: Path
+    content: dict[str, Any] | None
+    changed: bool | None
+
+
+def read_cohort(*, recordings: Path, rejected: Path, channels: Path, split: Path) -> Cohort:
+    """Read the tables of the signals and the split."""
+    table = read_table(recordings, texts=RECORDING_TEXTS, numbers=RECORDING_NUMBERS)
+    folds = json.loads(split.read_text(encoding="utf-8")).get("folds")
+    if not isinstance(folds, list):
+        raise ValueError(f"{split} has no list 'folds'. Make it again with the rule split.")
+    return Cohort(
+        recordings=table.with_columns(
+            pl.col("simulated").str.to_lowercase() == "true",
+            pl.col("hours").cast(pl.Float64, strict=False),
+        ).sort("dataset", "subject", "recording"),
+        rejected=read_table(rejected, texts=REJECTED_TEXTS),
+        channels=read_table(channels, texts=CHANNEL_TEXTS, numbers=CHANNEL_NUMBERS),
+        folds=folds,
+    )
+
+
+def read_table(path: Path, *, texts: Sequence[str], numbers: Sequence[str] = ()) -> pl.DataFrame:
+    """Read the named columns of a tab-separated file; empty texts stay empty, never null.
+
+    Raises
+    ------
+    ValueError
+        Where a column is missing or a whole number is none.
+    """
+    frame = pl.read_csv(path, separator="\t", infer_schema=False).fill_null("")
+    missing = [name for name in (*texts, *numbers) if name not in frame.columns]
+    if missing:
+        raise ValueError(f"{path} lacks the columns {missing}, found {frame.columns}.")
+    parsed = frame.select(
+        *texts, *(pl.col(name).cast(pl.Float64, strict=False).cast(pl.Int64) for name in numbers)
+    )
+    for name in numbers:
+        wrong = frame[name].filter((frame[name] != "") & parsed[name].is_null())
+        if len(wrong):
+            raise ValueError(f"{path}: {wrong[0]!r} in column {name}, wanted a whole number.")
+    return parsed
+
+
+def read_models(*, metrics: Iterable[Path], predictions: Iterable[Path]) -> list[Model]:
+    """Bring each model's metrics and predictions together, sorted by name."""
+    by_metrics = {_model_name(path.parent): path for path in metrics}
+    by_predictions: dict[str, list[Path]] = {}
+    for path in predictions:
+        by_predictions.setdefault(_model_name(_fold_folder(path).parent), []).append(path)
+    return [
+        Model(
+            name=name,
+            metrics=(
+                json.loads(by_metrics[name].read_text(encoding="utf-8"))
+                if name in by_metrics
+                else None
+            ),
+            predictions=(files := sorted(by_predictions.get(name, []))),
+            counted=count_test_epochs(files) if files else None,
+        )
+        for name in sorted(by_metrics.keys() | by_predictions.keys())
+    ]
+
+
+def read_curves(paths: Iterable[Path]) -> list[Curves]:
+    """Read the training tables, grouped by network; a file without rows gives an empty table."""
+    grouped: dict[str, dict[str, pl.DataFrame]] = {}
+    for path in sorted(paths):
+        folder = _fold_folder(path)
+        grouped.setdefault(_network_name(folder.parent), {})[folder.name] = _read_training(path)
+    return [Curves(name, folds) for name, folds in sorted(grouped.items())]
+
+
+def _read_training(path: Path) -> pl.DataFrame:
+    if not path.stat().st_size:
+        return pl.DataFrame()
+    frame = pl.read_csv(path, infer_schema=False)
+    numbers = [name for name in frame.columns if name != "best"]
+    chosen = pl.col("best").str.to_lowercase().is_in(["true", "1", "1.0"])
+    return frame.with_columns(
+        *(pl.col(name).cast(pl.Float64, strict=False) for name in numbers),
+        *([chosen] if "best" in frame.columns else []),
+    )
+
+
+def read_runs(paths: Iterable[Path]) -> list[Run]:
+    """Read the `run.json` beside each file, and tell whether the file has changed since."""
+    return [_read_run(path) for path in paths]
+
+
+def _read_run(path: Path) -> Run:
+    beside = path.with_name(RUN_FILE)
+    if not beside.is_file():
+        return Run(path, None, None)
+    content = json.loads(beside.read_text(encoding="utf-8"))
+    # Paths in run.json are those of the run, perhaps from another folder: the name decides.
+    digests = {Path(name).name: digest for name, digest in content.get("outputs", {}).items()}
+    wanted = digests.get(path.name)
+    return Run(path, content, None if wanted is None else sha256_file(path) != wanted)
+
+
+def _fold_folder(path: Path) -> Path:
+    if not path.parent.name.startswith(FOLD):
+        raise ValueError(f"{path} is not in a folder {FOLD}<k>, so its fold is not known.")
+    return path.parent
+
+
+def _model_name(folder: Path) -> str:
+    """Give `<encoder>/<channel>/<head>` of the folder of a model."""
+    return "/".join(folder.parts[-3:])
+
+
+def _network_name(folder: Path) -> str:
+    kinds = {3: "pretrain", 4: "heads"}
+    for depth, kind in kinds.items():
+        if len(folder.parts) >= depth and folder.parts[-depth] == kind:
+            title = "Pre-training of" if kind == "pretrain" else "Head"
+            return f"{title} {'/'.join(folder.parts[1 - depth :])}"
+    raise ValueError(
+        f"{folder} is neither pretrain/<encoder>/<channel> nor heads/<encoder>/<channel>/<head>."
+    )

@@ -1,0 +1,85 @@
+"""Tables of the report as plain text cells; the template escapes and draws them."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+NOTHING = "\N{EN DASH}"
+MAX_ROWS = 200
+
+
+@dataclass(frozen=True)
+class Column:
+    """Heading of a column; numbers stand to the right."""
+
+    name: str
+    numeric: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table with its caption.
+
+    Attributes
+    ----------
+    caption
+        What the rows are, with their number.
+    columns, rows
+        Headings and text cells; the first cell of a row names it.
+    total
+        Rows before long tables were cut, so that the reader learns what is not shown.
+    simulated
+        "simulated", "partly simulated" or empty, shown beside the caption.
+    """
+
+    caption: str
+    columns: tuple[Column, ...]
+    rows: list[list[str]]
+    total: int
+    simulated: str = ""
+
+
+def make_table(
+    caption: str,
+    *,
+    columns: Sequence[str],
+    numeric: Iterable[str] = (),
+    rows: Sequence[Sequence[str]],
+    simulated: str = "",
+) -> Table:
+    """Make a table of at most `MAX_ROWS` rows."""
+    right = set(numeric)
+    return Table(
+        caption=caption,
+        columns=tuple(Column(name, name in right) for name in columns),
+        rows=[list(row) for row in rows[:MAX_ROWS]],
+        total=len(rows),
+        simulated=simulated,
+    )
+
+
+def score(value: float | None) -> str:
+    """Write a value of 0..1 with three decimals; a dash where it is not defined."""
+    return NOTHING if value is None or math.isnan(value) else f"{value:.3f}"
+
+
+def score_with_interval(value: float | None, interval: Sequence[float] | None) -> str:
+    """Write a value with its interval in brackets, where there is one."""
+    if interval is None or value is None:
+        return score(value)
+    return f"{score(value)} [{score(interval[0])}, {score(interval[1])}]"
+
+
+def count(value: float | None) -> str:
+    """Write a whole number with thousands separated; a dash where there is none."""
+    return NOTHING if value is None else f"{int(value):,}"
+
+
+def share(part: float, whole: float) -> str:
+    """Write a percentage without decimals; a dash where the whole is 0."""
+    return f"{100 * part / whole:.0f} %" if whole else NOTHING
+
+
+def plural(number: int, noun: str) -> str:
+    """Write a number with its noun: "1 subject", "2 subjects"."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

@@ -1,0 +1,483 @@
+"""The report from small made-up results: complete, self-contained, escaped, honest when empty.
+
+Run as a program, `python tests/unit/test_report.py FOLDER`, it writes made-up results of eight
+whole nights and two models into a folder, and the page made of them, to be looked at.
+"""
+
+import base64
+import json
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from somnoflow.commands.evaluate import evaluate
+from somnoflow.commands.report import report
+from somnoflow.config.evaluate import Evaluate
+from somnoflow.config.report import Report
+from somnoflow.evaluate.confusion import PROBABILITIES
+from somnoflow.report.sources import read_models, read_runs
+from somnoflow.stages import STAGE_NAMES
+
+MODELS = ("neuronet/EEG_C4/knn", "neuronet/EEG_C4/linear")
+SCRIPT = "<script>alert(1)</script>"
+
+
+class Results:
+    """Made-up results of a cohort in the folders that the workflow uses."""
+
+    def __init__(self, folder, *, nights=4, epochs=60, folds=2, models=MODELS, simulated=True):
+        self.root = folder / "results"
+        self.folder = folder
+        rng = np.random.default_rng(7)
+        self.subjects = [f"sim/s{k:02d}" for k in range(nights)]
+        self.stages = [night(rng, epochs) for _ in range(nights)]
+        fold_of = [k % folds for k in range(nights)]
+        self.inputs = {
+            "recordings": self._recordings(epochs, simulated=simulated),
+            "rejected": self._rejected(),
+            "channels": self._channels(epochs),
+            "split": self._split(fold_of, folds),
+            "metrics": [],
+            "predictions": [],
+            "training": [self._pretraining(rng, fold) for fold in range(folds if models else 0)],
+        }
+        for k, model in enumerate(models):
+            self._model(rng, model, fold_of, skill=0.62 + 0.12 * k)
+
+    def page(self, **cfg):
+        path = self.folder / "report.html"
+        report(**self.inputs, page=path, cfg=Report(**cfg))
+        return path.read_text(encoding="utf-8")
+
+    def change(self, name, **columns):
+        """Replace columns of the first row of a table."""
+        path = self.inputs[name]
+        table = pl.read_csv(path, separator="\t", infer_schema=False)
+        first = pl.int_range(pl.len()) == 0
+        table.with_columns(
+            pl.when(first).then(pl.lit(text)).otherwise(column).alias(column)
+            for column, text in columns.items()
+        ).write_csv(path, separator="\t")
+
+    def _write(self, name, rows, columns=None):
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pl.DataFrame(rows, schema=columns).write_csv(path, separator="\t")
+        return path
+
+    def _recordings(self, epochs, *, simulated):
+        rows = []
+        for k, (subject, stage) in enumerate(zip(self.subjects, self.stages, strict=True)):
+            rows.append(
+                {
+                    "dataset": "sim", "subject": subject, "recording": f"{subject[4:]}n1",
+                    "night": "1", "start": f"2001-01-{k + 1:02d}T22:3{k % 10}:00",
+                    "hours": epochs * 30 / 3600, "epochs": epochs,
+                    "scored": int((stage >= 0).sum()), "unscored": int((stage < 0).sum()),
+                    **{name: int((stage == i).sum()) for i, name in enumerate(STAGE_NAMES)},
+                    "flat": 3 if k == 1 else 0, "simulated": simulated,
+                    "notes": "annotation ends 12 epochs before the signal" if k == 2 else "",
+                }
+            )  # fmt: skip
+        return self._write("signals/recordings.tsv", rows)
+
+    def _rejected(self):
+        row = {
+            "dataset": "sim", "file": "s99n1.edf", "recording": "s99n1", "stage": "parse",
+            "problem": "no EEG channel", "found": "ECG, SaO2", "wanted": "one of EEG_C4, EEG_C3",
+            "advice": "Add the label to channels.aliases of the data set, if it is an EEG.",
+        }  # fmt: skip
+        return self._write("signals/rejected.tsv", [row])
+
+    def _channels(self, epochs):
+        rows = [
+            {
+                "dataset": "sim", "recording": f"{subject[4:]}n1", "channel": channel,
+                "source": "" if missing else label, "unit": "" if missing else "uV",
+                "sampling_rate": "" if missing else "128",
+                "flat": None if missing else 3 * (k == 1), "clipped": None if missing else 0,
+                "epochs": None if missing else epochs,
+                "problem": "no label of the file matches" if missing else "",
+            }
+            for k, subject in enumerate(self.subjects)
+            for channel, label in (("EEG_C4", "C4-A1"), ("EMG_CHIN", "EMG Chin"))
+            if (missing := channel == "EMG_CHIN" and k == 3) or True
+        ]  # fmt: skip
+        return self._write("signals/channels.tsv", rows)
+
+    def _split(self, fold_of, folds):
+        content = []
+        for fold in range(folds):
+            test = [s for s, f in zip(self.subjects, fold_of, strict=True) if f == fold]
+            rest = [s for s in self.subjects if s not in test]
+            content.append(
+                {"fold": fold, "test": test, "val": rest[:1], "train": rest[1:],
+                 "pretrain": rest[1:]}
+            )  # fmt: skip
+        path = self.root / "split" / "split.json"
+        path.parent.mkdir(parents=True)
+        path.write_text(json.dumps({"folds": content}))
+        return path
+
+    def _pretraining(self, rng, fold):
+        passes = np.arange(1, 13)
+        loss = 2 + 3 * np.exp(-passes / 4) + rng.normal(0, 0.05, 12)
+        table = pl.DataFrame(
+            {"pass": passes, "train_loss": loss, "reconstruction": loss / 2,
+             "val_loss": loss + 0.2 + 0.02 * np.maximum(0, passes - 8) ** 1.5,
+             "learning_rate": 1e-4, "best": passes == 8}
+        )  # fmt: skip
+        return self._training(f"pretrain/neuronet/EEG_C4/fold={fold}", table)
+
+    def _training(self, folder, table):
+        path = self.root / folder / "training.csv"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        table.write_csv(path)
+        return path
+
+    def _model(self, rng, model, fold_of, skill):
+        paths = []
+        for fold in sorted(set(fold_of)):
+            frames = [
+                scores(rng, stage, subject, fold, skill + 0.08 * rng.normal())
+                for subject, stage, mine in zip(self.subjects, self.stages, fold_of, strict=True)
+                if mine == fold
+            ]
+            path = self.root / "scores" / model / f"fold={fold}" / "predictions.parquet"
+            path.parent.mkdir(parents=True)
+            pl.concat(frames).write_parquet(path)
+            paths.append(path)
+            passes = np.arange(1, 21)
+            curve = pl.DataFrame(
+                {"pass": passes, "train_loss": 1.5 * np.exp(-passes / 6) + 0.4,
+                 "val_loss": 1.5 * np.exp(-passes / 6) + 0.6 + 0.01 * passes,
+                 "best": (passes == 14).astype(int)}
+            )  # fmt: skip
+            curve = curve.head(0) if model.endswith("knn") else curve
+            self.inputs["training"].append(self._training(f"heads/{model}/fold={fold}", curve))
+        metrics = self.root / "metrics" / model / "metrics.json"
+        metrics.parent.mkdir(parents=True)
+        evaluate(
+            predictions=paths,
+            metrics=metrics,
+            recordings=metrics.with_name("recordings.tsv"),
+            cfg=Evaluate(resamples=200),
+        )
+        self.inputs["predictions"] += paths
+        self.inputs["metrics"].append(metrics)
+
+
+def night(rng, epochs):
+    """Make stages that stay, in cycles; the last one in forty is unscored."""
+    order = [0, 1, 2, 3, 2, 4]
+    stage, k = [], 0
+    while len(stage) < epochs:
+        stage += [order[k % 6]] * int(rng.integers(3, 22))
+        k += 1
+    stage = np.array(stage[:epochs])
+    stage[-(epochs // 40 + 1) :] = -1
+    return stage
+
+
+def scores(rng, stage, subject, fold, skill):
+    n = len(stage)
+    logits = rng.normal(0, 1, (n, 5))
+    logits[np.arange(n), stage.clip(0)] += np.where(rng.random(n) < skill, 3, 0)
+    probability = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    usable = np.ones(n, bool)
+    usable[n // 2 : n // 2 + n // 30] = False
+    frame = pl.DataFrame(
+        {
+            "dataset": "sim",
+            "subject": subject,
+            "recording": f"{subject[4:]}n1",
+            "epoch": np.arange(n, dtype=np.int32),
+            "onset_s": 30.0 * np.arange(n),
+            "fold": np.full(n, fold, dtype=np.int32),
+            "role": "test",
+            "stage": stage.astype(np.int8),
+            "usable": usable,
+            "predicted": np.where(usable, probability.argmax(axis=1), -1).astype(np.int8),
+            **{name: probability[:, k].astype(np.float32) for k, name in enumerate(PROBABILITIES)},
+        }
+    )
+    return frame.with_columns(
+        pl.when("usable").then(pl.col(name)).alias(name) for name in PROBABILITIES
+    )
+
+
+class Reader(HTMLParser):
+    """Collects tags, ids, links, pictures and text, and checks that tags are closed."""
+
+    EMPTY = frozenset({"meta", "img", "br", "link", "hr"})
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.tags, self.ids, self.images, self.links, self.text = [], [], [], [], [], ""
+        self.attributes = []
+        self.feed(text)
+        assert not self.open
+
+    def handle_starttag(self, tag, attrs):
+        attrs = dict(attrs)
+        self.tags.append(tag)
+        self.attributes += [(tag, *pair) for pair in attrs.items()]
+        if tag == "img":
+            self.images.append(attrs)
+        if "id" in attrs:
+            self.ids.append(attrs["id"])
+        if tag == "a":
+            self.links.append(attrs["href"])
+        if tag not in self.EMPTY:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if not self.open or self.open[-1] != "style":
+            self.text += data
+
+
+def drawing(image):
+    return base64.b64decode(image["src"].partition("base64,")[2]).decode()
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    return Results(tmp_path_factory.mktemp("report"))
+
+
+@pytest.fixture(scope="module")
+def page(results):
+    return results.page(title="Our nights")
+
+
+def test_page_is_whole_and_navigable(page):
+    reader = Reader(page)
+    assert reader.tags.count("h1") == 1
+    assert len(reader.ids) == len(set(reader.ids))
+    assert {link[1:] for link in reader.links} <= set(reader.ids)
+    for section in ("summary", "cohort", "rejected", "split", "results", "hypnograms",
+                    "training", "provenance", "versions", "reading"):  # fmt: skip
+        assert f"#{section}" in reader.links
+    regions = [value for _, name, value in reader.attributes if name == "tabindex"]
+    assert set(regions) == {"0"}
+
+
+def test_page_loads_nothing_and_runs_nothing(page):
+    reader = Reader(page)
+    assert not {"script", "link", "iframe", "object", "embed"} & set(reader.tags)
+    assert not re.search(r"https?://", page)
+    assert "url(" not in page
+    assert "default-src 'none'" in page
+    for image in reader.images:
+        assert image["src"].startswith("data:image/svg+xml;base64,")
+        outside = re.findall(r"""(?:href|src)=["']([^"'#][^"']*)""", drawing(image))
+        assert all(address.startswith("data:image/png") for address in outside)
+    assert len(page) < 2e6
+
+
+def test_every_picture_has_a_text(page):
+    images = Reader(page).images
+    # F1, stages, two models x four nights, pre-training, linear head
+    assert len(images) == 2 + 8 + 2
+    assert all(len(image["alt"]) > 40 for image in images)
+    assert all(int(image["width"]) and int(image["height"]) for image in images)
+
+
+def test_simulated_is_said_on_top_and_in_each_caption(page, tmp_path):
+    assert "SIMULATED DATA: these numbers say nothing about real nights" in page
+    captions = re.findall(r"<figcaption>(.*?)</figcaption>", page, flags=re.DOTALL)
+    assert captions
+    assert all('class="badge">simulated<' in caption for caption in captions)
+    real = Results(tmp_path, models=(), simulated=False).page()
+    assert "SIMULATED" not in real
+    assert 'class="badge"' not in real
+
+
+def test_partly_simulated_cohort(tmp_path):
+    results = Results(tmp_path, models=MODELS[:1], folds=4)
+    results.change("recordings", simulated="false")
+    text = results.page()
+    assert "3 recordings of this cohort come from a simulation" in text
+    assert 'class="badge">partly simulated<' in text
+    nights = text[text.index('id="hypnograms"') : text.index('id="training"')]
+    assert nights.count('class="badge">simulated<') == 3
+
+
+def test_numbers_of_the_metrics_are_on_the_page(results, page):
+    for path, model in zip(results.inputs["metrics"], MODELS, strict=True):
+        content = json.loads(path.read_text())
+        low, high = content["intervals"]["macro_f1"]
+        macro = f"{content['pooled']['macro_f1']:.3f} [{low:.3f}, {high:.3f}]"
+        assert macro in page
+        assert f"always {content['baseline']['stage']}" in page
+        counts = content["counts"]
+        assert f"{counts['scored']:,} of {counts['epochs']:,} test epochs compared" in page
+        assert model in Reader(page).text
+        diagonal = content["pooled"]["confusion_matrix"][2][2]
+        assert f"<small>{diagonal:,}</small>" in page
+    assert "Only 4 test subjects" in page
+
+
+def test_rejected_and_flagged_are_listed_with_reason_and_advice(page):
+    text = Reader(page).text
+    for words in ("s99n1.edf", "no EEG channel", "Add the label to channels.aliases",
+                  "annotation ends 12 epochs before the signal",
+                  "no label of the file matches"):  # fmt: skip
+        assert words in text
+
+
+def test_nothing_rejected_is_said_plainly(tmp_path):
+    results = Results(tmp_path, models=(), nights=1)
+    path = results.inputs["rejected"]
+    path.write_text(path.read_text().splitlines()[0] + "\n")
+    assert "None: every file of the cohort was used." in results.page()
+    assert "None: no remarks" in results.page()
+
+
+def test_no_models(tmp_path):
+    text = Results(tmp_path, models=()).page()
+    assert text.count("No model has been evaluated.") == 2
+    assert "no predictions were given" in text
+    assert "No training curves." in text
+    Reader(text)
+
+
+def test_a_model_without_predictions_keeps_its_metrics(tmp_path):
+    results = Results(tmp_path, models=MODELS[:1])
+    results.inputs["predictions"] = []
+    text = results.page()
+    assert "No predictions were given for this model" in text
+    assert "confusion matrix" in text
+
+
+def test_one_subject_has_no_interval_and_the_reason_is_on_the_page(tmp_path):
+    text = Results(tmp_path, nights=1, folds=1, models=MODELS[:1]).page()
+    assert "No intervals: 1 test subject(s)" in text
+    assert " [" not in text[text.index('id="summary"') : text.index('id="cohort"')].split("<img")[0]
+
+
+def test_texts_of_files_are_escaped(tmp_path):
+    results = Results(tmp_path, models=MODELS[:1])
+    results.change("recordings", notes=f"odd & {SCRIPT}", night="$\\frac{")
+    results.change("channels", source=SCRIPT, recording=f"{SCRIPT}$x_$")
+    results.change("rejected", problem=SCRIPT, advice='"><img src=x onerror=alert(1)>')
+    text = results.page(title=SCRIPT)
+    reader = Reader(text)
+    assert "script" not in reader.tags
+    assert reader.text.count(SCRIPT) >= 5
+    assert all("onerror" not in name for _, name, _ in reader.attributes)
+
+
+def test_names_in_drawings_are_escaped(tmp_path):
+    results = Results(tmp_path, models=())
+    results.change("recordings", recording=f"{SCRIPT}$\\bad$")
+    images = Reader(results.page()).images
+    assert "<script" not in drawing(images[0])
+    assert "&lt;script&gt;" in drawing(images[0])
+
+
+def test_missing_simulated_column_is_an_error(tmp_path):
+    results = Results(tmp_path, models=())
+    path = results.inputs["recordings"]
+    pl.read_csv(path, separator="\t").drop("simulated").write_csv(path, separator="\t")
+    with pytest.raises(ValueError, match="simulated"):
+        results.page()
+
+
+def test_a_leak_in_the_split_is_shouted(tmp_path):
+    results = Results(tmp_path, models=())
+    path = results.inputs["split"]
+    content = json.loads(path.read_text())
+    leaked = content["folds"][0]["test"][0]
+    content["folds"][0]["pretrain"].append(leaked)
+    path.write_text(json.dumps(content))
+    text = Reader(results.page()).text
+    assert f"fold 0: {leaked}" in text
+    assert "test + pretrain" in text
+    assert "Checked for this page" not in text
+
+
+def test_hypnograms_are_spread_from_worst_to_best(results):
+    text = results.page(hypnograms=2)
+    nights = text[text.index('id="hypnograms"') : text.index('id="training"')]
+    assert "2 of 4 test recordings, at even steps of rank" in nights
+    kappas = [float(k) for k in re.findall(r"mean kappa (0\.\d+)", nights)]
+    everything = results.page(hypnograms=8)
+    every = [float(k) for k in re.findall(r"mean kappa (0\.\d+)", everything)]
+    assert kappas == [min(every), max(every)]
+    assert nights.count("<img") == 4
+    none = results.page(hypnograms=0)
+    assert "the configuration asks for none" in none
+
+
+def test_errors_in_a_caption_are_those_of_the_confusion_matrix(results, page):
+    model = read_models(
+        metrics=results.inputs["metrics"], predictions=results.inputs["predictions"]
+    )[0]
+    confusion = model.counted.confusion[0]
+    errors = int(confusion.sum() - np.trace(confusion))
+    recording = model.counted.table["recording"][0]
+    caption = re.search(rf"<figcaption>{recording}, {model.name}: (.*?)<", page).group(1)
+    assert f"{np.trace(confusion):,} of {confusion.sum():,} compared epochs agree" in caption
+    assert f"{errors:,} errors" in caption
+    image = next(i for i in Reader(page).images if recording in i["alt"] and model.name in i["alt"])
+    assert drawing(image).count("#d7191c") - 1 == errors or errors > 0
+
+
+def test_provenance_from_run_json(tmp_path):
+    results = Results(tmp_path, models=())
+    split = results.inputs["split"]
+    run = {
+        "module": "somnoflow.commands.split", "code": "c0de" * 16, "git_commit": "abc" * 13 + "+",
+        "started": "2001-02-03T04:05:06+00:00", "seconds": 1.25, "peak_memory_mib": 2048,
+        "device": "cpu", "versions": {"numpy": "2.0", "python": "3.12"},
+        "outputs": {"elsewhere/split.json": "0" * 64},
+    }  # fmt: skip
+    split.with_name("run.json").write_text(json.dumps(run))
+    text = Reader(results.page()).text
+    for words in ("somnoflow.commands.split", "c0dec0dec0de", "abcabcabcabc+", "2,048",
+                  "CHANGED since", "no run.json beside the file"):  # fmt: skip
+        assert words in text
+    assert "c0dec0dec0dec" not in text
+    assert "Changed after they were made" in text
+    assert [run.changed for run in read_runs([split])] == [True]
+
+
+def test_the_same_inputs_give_the_same_page(results):
+    assert results.page() == results.page()
+
+
+def test_a_path_that_names_no_fold_is_an_error(results, tmp_path):
+    odd = tmp_path / "predictions.parquet"
+    odd.write_bytes(results.inputs["predictions"][0].read_bytes())
+    with pytest.raises(ValueError, match="fold="):
+        read_models(metrics=[], predictions=[odd])
+
+
+def test_long_tables_are_cut_and_say_so(tmp_path):
+    results = Results(tmp_path, models=(), nights=230, epochs=6)
+    text = Reader(results.page()).text
+    assert "230 recordings." in text
+    assert "The first 200 of 230 rows." in text
+
+
+def test_report_starts_without_the_heavy_packages():
+    code = (
+        "import sys, somnoflow.commands.report as r; "
+        "sys.exit(' '.join({'torch', 'mne', 'sklearn', 'matplotlib.pyplot'} & set(sys.modules)))"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    assert found.stderr.strip() == b""
+
+
+if __name__ == "__main__":
+    Results(Path(sys.argv[1]), nights=8, epochs=930, folds=4).page(hypnograms=8)
