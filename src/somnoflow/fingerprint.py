@@ -18,9 +18,7 @@ PACKAGE = "somnoflow"
 ROOT = Path(__file__).parent
 
 # How arguments are read and runs are recorded: neither changes what a command computes.
-RESULT_NEUTRAL = frozenset(
-    {"somnoflow.entry", "somnoflow.provenance", "somnoflow.fingerprint"}
-)
+RESULT_NEUTRAL = frozenset({"somnoflow.entry", "somnoflow.provenance", "somnoflow.fingerprint"})
 
 
 class FingerprintError(ValueError):

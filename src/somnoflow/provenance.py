@@ -76,9 +76,7 @@ class Run:
 
 def _digests(named: dict[str, Any]) -> dict[str, str]:
     paths = [
-        path
-        for value in named.values()
-        for path in (value if isinstance(value, list) else [value])
+        path for value in named.values() for path in (value if isinstance(value, list) else [value])
     ]
     return {str(path): sha256_file(path) for path in paths}
 

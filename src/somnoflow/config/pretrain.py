@@ -37,9 +37,7 @@ class Pretrain(Section):
     passes: int = Field(
         8, ge=1, description="Passes over the training subjects' epochs. Published: 30."
     )
-    batch_size: int = Field(
-        64, ge=2, description="30-s epochs per optimiser step. Published: 256."
-    )
+    batch_size: int = Field(64, ge=2, description="30-s epochs per optimiser step. Published: 256.")
     learning_rate: float = Field(
         1e-3, gt=0, description="AdamW's peak learning rate. Published: 1e-5 x batch / 256."
     )

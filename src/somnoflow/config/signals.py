@@ -19,8 +19,8 @@ class Quality(Section):
     flat_std: float = Field(
         0.1,
         ge=0,
-        description="A 30-s epoch whose raw standard deviation is at or below this many uV "
-        "(mV for ECG) is flagged flat.",
+        description="A 30-s epoch whose unfiltered standard deviation is at or below this many uV "
+        "is flagged flat (signals in V, mV or uV).",
     )
     flat_fraction: float = Field(
         0.5,

@@ -1,0 +1,57 @@
+"""From overnight recordings to sleep models, honest evaluations and a report."""
+
+from pathlib import Path
+
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+
+configfile: "config.yaml"
+
+
+# Only pydantic, yaml and the standard library come with this import: every job reads this file.
+from somnoflow.plan import Plan
+
+plan = Plan(config, datasets=Path(workflow.basedir) / "workflow" / "datasets")
+paths = plan.paths
+
+
+wildcard_constraints:
+    dataset=r"[A-Za-z0-9_-]+",
+    shard=r"\d+",
+    fold=r"\d+",
+    channel=r"[A-Za-z0-9_]+",
+    head=r"[a-z]+",
+
+
+include: "workflow/rules/simulate.smk"
+include: "workflow/rules/fetch.smk"
+include: "workflow/rules/check.smk"
+include: "workflow/rules/parse.smk"
+include: "workflow/rules/index.smk"
+include: "workflow/rules/pack.smk"
+include: "workflow/rules/split.smk"
+include: "workflow/rules/pretrain.smk"
+include: "workflow/rules/embed.smk"
+include: "workflow/rules/head.smk"
+include: "workflow/rules/score.smk"
+include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/report.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        paths.report,
+
+
+rule data:
+    input:
+        plan.all_shards(paths.packed_index),
+        paths.split,
+
+
+rule pretrained:
+    input:
+        plan.all_folds(paths.encoder),

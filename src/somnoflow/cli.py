@@ -1,0 +1,114 @@
+"""The `somnoflow` command: what people type; the workflow's own commands are in `commands/`."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from somnoflow.config.base import ConfigError
+from somnoflow.config.dataset_file import read_dataset
+from somnoflow.config.documents import DOCUMENTS, document
+from somnoflow.config.files import load_values
+from somnoflow.config.root import read_config
+from somnoflow.freshness import Verdict, judge
+from somnoflow.io.atomic import atomic
+from somnoflow.io.inventory import make_manifest
+from somnoflow.io.manifest import ManifestError, write_manifest
+from somnoflow.plan import Plan
+
+DATASETS = Path("workflow/datasets")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a subcommand; mistakes of the user end in one message and exit code 2."""
+    options = _parser().parse_args(arguments)
+    try:
+        code = options.run(options)
+    except (ConfigError, ManifestError, OSError) as error:
+        sys.exit(f"somnoflow {options.command}: {error}")
+    raise SystemExit(code)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="somnoflow",
+        description="From overnight recordings to sleep models, honest evaluations and a report.",
+        epilog="The whole workflow runs with: snakemake --cores 8 all",
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    config = commands.add_parser(
+        "config", help="print the configuration with all defaults filled in"
+    )
+    _add_configuration(config)
+    config.add_argument(
+        "--document",
+        choices=sorted(DOCUMENTS),
+        help="print this document made from the configuration's definition instead",
+    )
+    config.set_defaults(run=_config)
+
+    check = commands.add_parser(
+        "check", help="say which results are fresh and which are stale, and why"
+    )
+    _add_configuration(check)
+    check.add_argument("--stale", action="store_true", help="list only what is not fresh")
+    check.set_defaults(run=_check)
+
+    manifest = commands.add_parser("manifest", help="write the manifest of a folder of recordings")
+    manifest.add_argument("folder", type=Path, help="folder with the recordings")
+    manifest.add_argument("--dataset", required=True, help="folder of workflow/datasets")
+    manifest.add_argument("--output", type=Path, help="write here instead of beside dataset.yaml")
+    manifest.set_defaults(run=_manifest)
+    return parser
+
+
+def _add_configuration(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--configfile",
+        type=Path,
+        nargs="+",
+        default=[],
+        help="further configurations laid over config.yaml, as with snakemake --configfile",
+    )
+
+
+def _config(options: argparse.Namespace) -> int:
+    if options.document:
+        sys.stdout.write(document(options.document))
+        return 0
+    config = read_config(load_values(options.configfile))
+    sys.stdout.write(DOCUMENTS["yaml"](config))
+    return 0
+
+
+def _check(options: argparse.Namespace) -> int:
+    plan = Plan(load_values(options.configfile), datasets=DATASETS)
+    judged = judge(plan)
+    shown = [line for line in judged if not options.stale or line.verdict is not Verdict.FRESH]
+    for line in shown:
+        reason = f"  {line.reason}" if line.reason else ""
+        sys.stdout.write(f"{line.verdict.value:8}{line.artefact.path}{reason}\n")
+    fresh = sum(line.verdict is Verdict.FRESH for line in judged)
+    sys.stdout.write(f"{fresh} of {len(judged)} artefacts are fresh\n")
+    return 0 if fresh == len(judged) else 1
+
+
+def _manifest(options: argparse.Namespace) -> int:
+    dataset = read_dataset(DATASETS / options.dataset)
+    made = make_manifest(options.folder, dataset.files)
+    output = options.output or DATASETS / options.dataset / "manifest.tsv"
+    with atomic(output) as path:
+        write_manifest(path, made.rows)
+    subjects = {row.subject for row in made.rows}
+    signals = sum(row.role == "signal" for row in made.rows)
+    sys.stdout.write(
+        f"{output}: {len(made.rows)} files, {signals} recordings of {len(subjects)} subjects\n"
+    )
+    for name in made.left_out:
+        sys.stdout.write(f"not taken (no pattern of dataset.yaml fits): {name}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,30 @@
+"""Bring the files of one shard here: take them from the named folder, or download them."""
+
+import logging
+from pathlib import Path
+
+from somnoflow.config.dataset import FetchSlice
+from somnoflow.entry import Output, command
+from somnoflow.io.download import download
+from somnoflow.io.manifest import read_manifest, rows_digest, shard_of, write_manifest
+
+logger = logging.getLogger("somnoflow.fetch")
+
+
+def fetch(*, manifest: Path, folder: Path, shard_manifest: Output, cfg: FetchSlice) -> None:
+    """Write the shard's part of the manifest; download its files where no folder is named."""
+    rows = [
+        row
+        for row in read_manifest(manifest)
+        if shard_of(cfg.dataset, row.subject, cfg.shards) == cfg.shard
+    ]
+    if rows_digest(rows) != cfg.rows:
+        raise ValueError(f"{manifest} changed while the workflow was running; start it again")
+    if cfg.folder is None and cfg.url is not None:
+        for problem in download(rows, url=cfg.url, folder=folder):
+            logger.warning("%s", problem)
+    write_manifest(shard_manifest, rows)
+
+
+if __name__ == "__main__":
+    command(fetch)

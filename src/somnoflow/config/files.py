@@ -1,0 +1,48 @@
+"""Read config.yaml and what is laid over it, as Snakemake does."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from somnoflow.config.base import ConfigError
+
+DEFAULT = Path("config.yaml")
+
+
+def load_values(overlays: Iterable[Path] = (), *, default: Path = DEFAULT) -> dict[str, Any]:
+    """Read `default` and lay `overlays` over it: sections are merged, lists are replaced.
+
+    Raises
+    ------
+    ConfigError
+        When a file is missing, not YAML or not a mapping.
+    """
+    values: dict[str, Any] = {}
+    for path in (default, *overlays):
+        values = _merge(values, _read(path))
+    return values
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise ConfigError(
+            f"{path} does not exist. Wanted: a configuration; run this in the project's folder"
+        )
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not YAML: {error}") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path} holds a {type(values).__name__}, wanted sections and values")
+    return values
+
+
+def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        known = merged.get(key)
+        both = isinstance(known, Mapping) and isinstance(value, Mapping)
+        merged[key] = _merge(known, value) if both else value  # type: ignore[arg-type]
+    return merged

@@ -1,0 +1,141 @@
+"""The whole configuration: config.yaml as typed values, and clear errors where it is wrong."""
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
+
+from somnoflow.config.base import ConfigError, Section
+from somnoflow.config.evaluate import Evaluate
+from somnoflow.config.folder import expand
+from somnoflow.config.heads import Heads
+from somnoflow.config.pretrain import Pretrain
+from somnoflow.config.report import Report
+from somnoflow.config.signals import Signals
+from somnoflow.config.simulate import Simulate
+from somnoflow.config.split import Split
+
+
+M = TypeVar("M", bound=BaseModel)
+
+
+class Config(Section):
+    """Science only: threads, memory, GPUs and clusters belong into a profile."""
+
+    results: str = Field(
+        "results", pattern=r"^[^{}\s]+$", description="Folder that everything is written to."
+    )
+    datasets: list[str] = Field(
+        default=["simulated"],
+        min_length=1,
+        description="Folders of `workflow/datasets` to work on; their subjects are pooled.",
+    )
+    folders: dict[str, str] = Field(
+        default={},
+        description="Where the recordings of a dataset are on this machine; `$NAME` stands for an "
+        "environment variable.",
+    )
+    strict: bool = Field(
+        False, description="Stop when a recording is rejected, instead of going on without it."
+    )
+    shards: int = Field(
+        4,
+        ge=1,
+        le=10_000,
+        description="Parts that a dataset's subjects are dealt into; one job of a stage works on "
+        "one part. About 30 nights a part is a good size.",
+    )
+    simulate: Simulate = Simulate()
+    signals: Signals = Signals()
+    split: Split = Split()
+    pretrain: Pretrain = Pretrain()
+    heads: Heads = Heads()
+    evaluate: Evaluate = Evaluate()
+    report: Report = Report()
+
+    @field_validator("datasets")
+    @classmethod
+    def _once(cls, value: list[str]) -> list[str]:
+        if len(set(value)) != len(value):
+            raise ValueError(f"a dataset is named twice: {', '.join(value)}")
+        return value
+
+    @model_validator(mode="after")
+    def _check(self) -> "Config":
+        missing = [name for name in self.pretrain.channels if name not in self.signals.channels]
+        if missing:
+            raise ValueError(
+                f"pretrain.channels names {', '.join(missing)}, wanted channels of "
+                f"signals.channels: {', '.join(self.signals.channels)}"
+            )
+        return self
+
+
+def read_config(values: Mapping[str, Any]) -> Config:
+    """Check plain values (as read from YAML) and give the typed configuration.
+
+    Raises
+    ------
+    ConfigError
+        Key, value found, what is allowed; for an unknown key the nearest known one.
+    """
+    return validate(Config, values, what="the configuration")
+
+
+def validate(model: type[M], values: Any, *, what: str) -> M:
+    """Validate `values` as `model`; `what` names the source in the error.
+
+    Raises
+    ------
+    ConfigError
+        One line for each mistake.
+    """
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        lines = [_explain(dict(mistake), model) for mistake in error.errors()]
+        raise ConfigError("\n".join([f"{what} has mistakes:", *lines])) from error
+
+
+def resolve_folder(config: Config, dataset: str) -> Path | None:
+    """Give the folder of a dataset's recordings with its variables filled in, None where unnamed.
+
+    Raises
+    ------
+    ConfigError
+        When a variable is not set or the folder does not exist.
+    """
+    named = config.folders.get(dataset)
+    if named is None:
+        return None
+    folder = expand(named)
+    if not folder.is_dir():
+        raise ConfigError(
+            f"folders.{dataset} is '{named}', which is {folder}: no such folder. Wanted: the "
+            f"folder with the recordings of {dataset} on this machine"
+        )
+    return folder
+
+
+def _explain(mistake: dict[str, Any], model: type[BaseModel]) -> str:
+    key = ".".join(str(part) for part in mistake["loc"]) or "(whole)"
+    if mistake["type"] == "extra_forbidden":
+        known = _fields_at(model, mistake["loc"][:-1])
+        near = difflib.get_close_matches(str(mistake["loc"][-1]), known, n=1)
+        hint = f" Did you mean '{near[0]}'?" if near else ""
+        return f"  {key}: no such key.{hint} Known here: {', '.join(known)}"
+    found = "" if isinstance(mistake["input"], dict) else f"found {mistake['input']!r}; "
+    return f"  {key}: {found}{mistake['msg']}"
+
+
+def _fields_at(model: type[BaseModel], location: tuple[Any, ...]) -> list[str]:
+    for part in location:
+        field = model.model_fields.get(str(part))
+        if field is None or not isinstance(field.annotation, type):
+            return []
+        if not issubclass(field.annotation, BaseModel):
+            return []
+        model = field.annotation
+    return sorted(model.model_fields)

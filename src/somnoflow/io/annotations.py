@@ -1,0 +1,178 @@
+"""Read scorings: stages per 30-s epoch and events in seconds.
+
+A dataset's `dataset.yaml` says which format its files have and what their labels mean. A stage
+label that it does not know rejects the recording, since guessing would corrupt the labels.
+"""
+
+import csv
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from somnoflow.config.dataset import Annotation, EventName
+from somnoflow.io.edf import read_annotations
+from somnoflow.io.rejection import Rejection
+from somnoflow.stages import EPOCH_SECONDS, Stage
+
+EVENT_NAMES: tuple[str, ...] = get_args(EventName)
+
+
+@dataclass
+class Scoring:
+    """What an annotation file says.
+
+    `stages` and `events` are lists of (onset in s, duration in s, Stage or event name), relative
+    to `start` where the file has a clock of its own, else to the start of the recording.
+    `unused` counts the labels that mean neither.
+    """
+
+    stages: list[tuple[float, float, Stage]] = field(default_factory=list)
+    events: list[tuple[float, float, str]] = field(default_factory=list)
+    unused: Counter[str] = field(default_factory=Counter)
+    start: datetime | None = None
+
+
+def read_scoring(path: Path, annotation: Annotation) -> Scoring:
+    """Read one annotation file.
+
+    Raises
+    ------
+    Rejection
+        When the file cannot be read, or holds a stage label that `annotation` does not map.
+    """
+    if annotation.format == "codes":
+        return _read_codes(path, annotation)
+    if annotation.format == "edf+":
+        start, found = read_annotations(path)
+    else:
+        start, found = None, _read_bids_tsv(path)
+    scoring = Scoring(start=start)
+    for onset, duration, label in found:
+        if label in annotation.stages:
+            scoring.stages.append((onset, duration, _stage(annotation.stages[label])))
+        elif label in annotation.events:
+            scoring.events.append((onset, duration, annotation.events[label]))
+        elif annotation.stages and label.lower().startswith("sleep stage"):
+            raise _unknown_stage(label, annotation)
+        else:
+            scoring.unused[label] += 1
+    return scoring
+
+
+def stage_per_epoch(
+    stages: Sequence[tuple[float, float, Stage]], *, epochs: int, offset: float = 0.0
+) -> npt.NDArray[np.int8]:
+    """Give the stage of each 30-s epoch: the one that covers the most of it, at least half.
+
+    Parameters
+    ----------
+    stages
+        (onset s, duration s, Stage).
+    epochs
+        Number of epochs of the recording.
+    offset
+        Seconds to add to each onset.
+
+    Returns
+    -------
+    Array of shape (epochs,), int8; -1 where no stage covers half of the epoch.
+    """
+    seconds = np.zeros((epochs, len(Stage) - 1))
+    for onset, duration, stage in stages:
+        if stage is not Stage.UNSCORED:
+            _add_overlap(seconds[:, stage], onset=onset + offset, duration=duration)
+    best = seconds.argmax(axis=1)
+    enough = seconds.max(axis=1, initial=0) >= EPOCH_SECONDS / 2
+    return np.where(enough, best, Stage.UNSCORED).astype(np.int8)
+
+
+def event_seconds(
+    events: Sequence[tuple[float, float, str]], *, epochs: int, offset: float = 0.0
+) -> dict[str, npt.NDArray[np.float32]]:
+    """Give the seconds of each event type that overlap each epoch, shape (epochs,) each."""
+    seconds = {name: np.zeros(epochs) for name in EVENT_NAMES}
+    for onset, duration, name in events:
+        _add_overlap(seconds[name], onset=onset + offset, duration=duration)
+    return {
+        name: np.minimum(value, EPOCH_SECONDS).astype(np.float32) for name, value in seconds.items()
+    }
+
+
+def _add_overlap(seconds: npt.NDArray[np.float64], *, onset: float, duration: float) -> None:
+    end = min(onset + duration, len(seconds) * EPOCH_SECONDS)
+    onset = max(onset, 0.0)
+    if end <= onset:
+        return
+    first, last = int(onset // EPOCH_SECONDS), int(np.ceil(end / EPOCH_SECONDS))
+    starts = np.arange(first, last) * float(EPOCH_SECONDS)
+    overlap = np.minimum(starts + EPOCH_SECONDS, end) - np.maximum(starts, onset)
+    seconds[first:last] += overlap
+
+
+def _stage(name: str) -> Stage:
+    return Stage.UNSCORED if name == "unscored" else Stage[name]
+
+
+def _read_codes(path: Path, annotation: Annotation) -> Scoring:
+    lines = [line.strip() for line in _text(path).splitlines()]
+    while lines and not lines[-1]:
+        lines.pop()
+    scoring = Scoring()
+    for number, code in enumerate(lines):
+        if code not in annotation.stages:
+            raise _unknown_stage(code, annotation, where=f"line {number + 1} of {path.name}")
+        stage = _stage(annotation.stages[code])
+        scoring.stages.append((float(number * EPOCH_SECONDS), float(EPOCH_SECONDS), stage))
+    return scoring
+
+
+def _read_bids_tsv(path: Path) -> list[tuple[float, float, str]]:
+    wanted = ("onset", "duration", "trial_type")
+    reader = csv.DictReader(_text(path).splitlines(), delimiter="\t")
+    if not set(wanted) <= set(reader.fieldnames or ()):
+        raise Rejection(
+            problem="columns missing in the annotation file",
+            found=f"{', '.join(reader.fieldnames or ['(none)'])} in {path.name}",
+            wanted=", ".join(wanted),
+            advice="Check that the file is a tab-separated BIDS events file",
+        )
+    found = []
+    for number, row in enumerate(reader, 2):
+        try:
+            onset, duration = float(row["onset"]), float(row["duration"])
+        except (TypeError, ValueError) as error:
+            raise Rejection(
+                problem="not a number in the annotation file",
+                found=f"onset {row['onset']!r}, duration {row['duration']!r}",
+                wanted="seconds",
+                advice=f"Correct line {number} of {path.name}",
+            ) from error
+        found.append((onset, duration, (row["trial_type"] or "").strip()))
+    return found
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise Rejection(
+            problem="the annotation file cannot be read",
+            found=f"{path.name}: {error}",
+            wanted="a readable text file (UTF-8)",
+            advice="Check that the file exists, may be read and is text",
+        ) from error
+
+
+def _unknown_stage(label: str, annotation: Annotation, *, where: str = "") -> Rejection:
+    return Rejection(
+        problem="unknown stage label",
+        found=f"'{label}'" + (f" in {where}" if where else ""),
+        wanted=", ".join(f"'{known}'" for known in annotation.stages),
+        advice="Say what it means under `stages` in the dataset's dataset.yaml",
+    )

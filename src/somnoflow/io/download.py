@@ -1,0 +1,44 @@
+"""Download the files of a manifest with pooch; only a file with the right SHA-256 stays."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import pooch
+import requests
+from tqdm import tqdm
+
+from somnoflow.io.digest import sha256_file
+from somnoflow.io.manifest import Row
+
+ATTEMPTS = 3
+
+
+def download(rows: Iterable[Row], *, url: str, folder: Path) -> list[str]:
+    """Download what is not there yet; give one line for each file that could not be had.
+
+    Parameters
+    ----------
+    rows
+        Files to have.
+    url
+        Address that the files' relative paths are appended to.
+    folder
+        Where to put them.
+    """
+    problems = []
+    for row in tqdm(list(rows), desc="fetch", unit="file"):
+        path = folder / row.file
+        if path.exists() and sha256_file(path) == row.sha256:
+            continue
+        address = f"{url.rstrip('/')}/{row.file}"
+        try:
+            pooch.create(
+                path=path.parent,
+                base_url="",
+                registry={path.name: f"sha256:{row.sha256}"},
+                urls={path.name: address},
+                retry_if_failed=ATTEMPTS,
+            ).fetch(path.name)
+        except (requests.RequestException, ValueError, OSError) as error:
+            problems.append(f"{address} was not downloaded: {error}")
+    return problems

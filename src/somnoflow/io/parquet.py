@@ -1,0 +1,118 @@
+"""The signals' Parquet parts: one row per 30-s epoch, signal and label in one record.
+
+Columns: `subject`, `recording`, `night`, `epoch`, `onset_s`, `stage`, seconds of each event that
+overlap the epoch, and for each channel `<channel>` (int16 samples, null where missing),
+`<channel>_scale` (physical value of one step) and `<channel>_quality` (bits, signals/quality.py).
+A physical value is the sample times the scale. The schema's metadata says unit, filter and
+sampling rate. The same content gives the same bytes.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+METADATA_KEY = b"somnoflow"
+
+
+@dataclass(frozen=True)
+class ChannelEpochs:
+    """One channel of a recording, cut: samples (epochs, T) int16, scale, quality (epochs,)."""
+
+    samples: npt.NDArray[np.int16] | None
+    scale: float
+    quality: npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class RecordingEpochs:
+    """All rows of one recording."""
+
+    subject: str
+    recording: str
+    night: int
+    stage: npt.NDArray[np.int8]
+    events: Mapping[str, npt.NDArray[np.float32]]
+    channels: Mapping[str, ChannelEpochs]
+
+
+def part_schema(
+    channels: Sequence[str], *, events: Sequence[str], samples: int, metadata: Mapping[str, Any]
+) -> pa.Schema:
+    """Give the schema of a part; `samples` is the number of samples per epoch."""
+    fields = [
+        pa.field("subject", pa.string()),
+        pa.field("recording", pa.string()),
+        pa.field("night", pa.int32()),
+        pa.field("epoch", pa.int32()),
+        pa.field("onset_s", pa.float64()),
+        pa.field("stage", pa.int8()),
+        *(pa.field(f"{name}_s", pa.float32()) for name in events),
+    ]
+    for channel in channels:
+        fields += [
+            pa.field(channel, pa.list_(pa.int16(), samples)),
+            pa.field(f"{channel}_scale", pa.float32()),
+            pa.field(f"{channel}_quality", pa.uint8()),
+        ]
+    text = json.dumps(metadata, sort_keys=True, ensure_ascii=False)
+    return pa.schema(fields, metadata={METADATA_KEY: text.encode()})
+
+
+class PartWriter:
+    """Write a part, one row group per recording; use it in a `with` block."""
+
+    def __init__(self, path: Path, schema: pa.Schema, *, epoch_seconds: int) -> None:
+        self._schema = schema
+        self._epoch_seconds = epoch_seconds
+        self._writer = pq.ParquetWriter(path, schema, compression="zstd", compression_level=3)
+
+    def __enter__(self) -> "PartWriter":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._writer.close()
+
+    def write(self, recording: RecordingEpochs) -> None:
+        """Append all epochs of a recording."""
+        epochs = len(recording.stage)
+        columns: dict[str, Any] = {
+            "subject": [recording.subject] * epochs,
+            "recording": [recording.recording] * epochs,
+            "night": [recording.night] * epochs,
+            "epoch": np.arange(epochs, dtype=np.int32),
+            "onset_s": np.arange(epochs) * float(self._epoch_seconds),
+            "stage": recording.stage,
+        }
+        columns |= {f"{name}_s": seconds for name, seconds in recording.events.items()}
+        for name, channel in recording.channels.items():
+            columns[name] = _samples_array(channel.samples, self._schema.field(name).type, epochs)
+            columns[f"{name}_scale"] = np.full(epochs, channel.scale, np.float32)
+            columns[f"{name}_quality"] = channel.quality
+        arrays = [pa.array(columns[field.name], field.type) for field in self._schema]
+        self._writer.write_table(pa.Table.from_arrays(arrays, schema=self._schema))
+
+
+def _samples_array(
+    samples: npt.NDArray[np.int16] | None, kind: pa.FixedSizeListType, epochs: int
+) -> pa.Array:
+    if samples is None:
+        return pa.nulls(epochs, kind)
+    return pa.FixedSizeListArray.from_arrays(pa.array(samples.reshape(-1)), kind.list_size)
+
+
+def part_metadata(schema: pa.Schema) -> dict[str, Any]:
+    """Give what `part_schema` was told as metadata."""
+    return json.loads(schema.metadata[METADATA_KEY])

@@ -1,0 +1,61 @@
+"""Every artefact's path, in one place; `{name}` are Snakemake's wildcards.
+
+One stage is one folder below the results folder. `run.json` stands beside each artefact.
+"""
+
+from pathlib import Path
+
+_SHARD = "dataset={dataset}/shard={shard}"
+_ENCODER = "neuronet/{channel}"
+
+
+class Paths:
+    """Path patterns below a results folder."""
+
+    def __init__(self, results: str) -> None:
+        self.results = results.rstrip("/")
+        self.raw_folder = self._at("raw/dataset={dataset}")
+        self.raw_manifest = self._at(f"raw/{_SHARD}/manifest.tsv")
+        self.raw_state = self._at(f"raw/{_SHARD}/state.json")
+        self.checked = self._at(f"check/{_SHARD}/recordings.json")
+        self.problems = self._at(f"check/{_SHARD}/problems.tsv")
+        self.part = self._at(f"signals/{_SHARD}/part-0.parquet")
+        self.part_index = self._at(f"signals/{_SHARD}/index.json")
+        self.index = self._at("signals/index.json")
+        self.recordings = self._at("signals/recordings.tsv")
+        self.rejected = self._at("signals/rejected.tsv")
+        self.channels = self._at("signals/channels.tsv")
+        self.packed_signals = self._at(f"packed/{_SHARD}/signals.npy")
+        self.packed_epochs = self._at(f"packed/{_SHARD}/epochs.parquet")
+        self.packed_index = self._at(f"packed/{_SHARD}/index.json")
+        self.split = self._at("split/split.json")
+        self.encoder = self._at(f"pretrain/{_ENCODER}/fold={{fold}}/encoder.safetensors")
+        self.pretraining = self._at(f"pretrain/{_ENCODER}/fold={{fold}}/training.csv")
+        self.embeddings = self._at(f"embeddings/{_ENCODER}/fold={{fold}}/index.json")
+        self.head = self._at(f"heads/{_ENCODER}/{{head}}/fold={{fold}}/head.safetensors")
+        self.head_training = self._at(f"heads/{_ENCODER}/{{head}}/fold={{fold}}/training.csv")
+        self.predictions = self._at(f"scores/{_ENCODER}/{{head}}/fold={{fold}}/predictions.parquet")
+        self.metrics = self._at(f"metrics/{_ENCODER}/{{head}}/metrics.json")
+        self.metrics_recordings = self._at(f"metrics/{_ENCODER}/{{head}}/recordings.tsv")
+        self.report = self._at("report/index.html")
+        self.resume = self._at("resume/pretrain")
+
+    def log(self, stage: str, *wildcards: str) -> str:
+        """Give the log file pattern of a stage."""
+        return self._at("/".join(["logs", stage, *_named(wildcards)]) + ".log")
+
+    def benchmark(self, stage: str, *wildcards: str) -> str:
+        """Give the file pattern of a stage's time and memory as Snakemake measures them."""
+        return self._at("/".join(["benchmarks", stage, *_named(wildcards)]) + ".tsv")
+
+    def _at(self, path: str) -> str:
+        return f"{self.results}/{path}"
+
+
+def _named(wildcards: tuple[str, ...]) -> list[str]:
+    return [f"{name}={{{name}}}" for name in wildcards] or ["all"]
+
+
+def run_json(artefact: str) -> Path:
+    """Give the path of the run.json beside an artefact."""
+    return Path(artefact).with_name("run.json")

@@ -1,0 +1,249 @@
+"""The plan of a run: which jobs a configuration needs and the slice of it that each one gets.
+
+The Snakefile takes `code` and `cfg` of each rule from here, and `somnoflow check` compares every
+run.json with it. Imports pydantic, yaml and the standard library only: every cluster job parses
+the Snakefile again.
+"""
+
+import json
+import os
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from somnoflow.config.base import ConfigError
+from somnoflow.config.dataset import CheckSlice, Dataset, FetchSlice
+from somnoflow.config.dataset_file import read_dataset
+from somnoflow.config.embed import EmbedSlice
+from somnoflow.config.head_slice import HeadSlice
+from somnoflow.config.index import IndexSlice
+from somnoflow.config.parse import ParseSlice
+from somnoflow.config.pretrain import PretrainSlice
+from somnoflow.config.root import Config, read_config, resolve_folder
+from somnoflow.config.simulate import SimulateSlice
+from somnoflow.fingerprint import fingerprint
+from somnoflow.io.manifest import Row, read_manifest, rows_digest, shard_of
+from somnoflow.io.rawstate import changes, unchecked
+from somnoflow.paths import Paths
+
+Wildcards = Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Artefact:
+    """What one job makes: its first output, the rule, and the job's wildcards."""
+
+    rule: str
+    path: str
+    wildcards: dict[str, str]
+
+
+class Plan:
+    """Everything the Snakefile asks the package."""
+
+    def __init__(self, values: Mapping[str, Any], *, datasets: Path) -> None:
+        self.config: Config = read_config(values)
+        self.paths = Paths(self.config.results)
+        self.datasets: dict[str, Dataset] = {
+            name: read_dataset(datasets / name) for name in self.config.datasets
+        }
+        self._manifests = datasets
+        self._rows: dict[str, dict[int, list[Row]]] = {}
+        for name, dataset in self.datasets.items():
+            self._require_source(dataset)
+            if dataset.source != "simulate":
+                self._rows[name] = self._deal(name)
+        self._slices: dict[str, Callable[[Wildcards], Any]] = {
+            "simulate": self._simulate,
+            "fetch": self._fetch,
+            "check": self._check,
+            "parse": self._parse,
+            "index": self._index,
+            "split": lambda _: self.config.split,
+            "pretrain": self._pretrain,
+            "embed": self._embed,
+            "head": self._head,
+            "evaluate": lambda _: self.config.evaluate,
+            "report": lambda _: self.config.report,
+        }
+
+    def code(self, rule: str) -> str:
+        """Give the fingerprint of a rule's command."""
+        return fingerprint(f"somnoflow.commands.{rule}")
+
+    def cfg(self, rule: str) -> Callable[[Wildcards], str]:
+        """Give a function from wildcards to the rule's config slice as canonical JSON."""
+
+        def text(wildcards: Wildcards) -> str:
+            return canonical(self.slice(rule, wildcards))
+
+        return text
+
+    def slice(self, rule: str, wildcards: Wildcards) -> Any:
+        """Give the part of the configuration that a job of `rule` depends on."""
+        return self._slices[rule](wildcards)
+
+    def raw_changes(self, wildcards: Wildcards) -> str:
+        """Give a digest of a shard's raw files that changed since they were checked."""
+        state = Path(self.paths.raw_state.format(**dict(wildcards)))
+        return changes(state, folder=self.folder(wildcards["dataset"]))
+
+    def raw_unchecked(self, wildcards: Wildcards) -> list[str]:
+        """Give the shard's raw files that changed since `check` last ran."""
+        state = Path(self.paths.raw_state.format(**dict(wildcards)))
+        return unchecked(state, folder=self.folder(wildcards["dataset"]))
+
+    def folder(self, dataset: str) -> Path:
+        """Give the folder that a dataset's recordings are in."""
+        named = resolve_folder(self.config, dataset)
+        return named or Path(self.paths.raw_folder.format(dataset=dataset))
+
+    def manifest(self, wildcards: Wildcards) -> str:
+        """Give the path of a dataset's manifest."""
+        return os.path.relpath(self._manifests / wildcards["dataset"] / "manifest.tsv")
+
+    def shards(self, dataset: str) -> list[int]:
+        """Give the shards of a dataset that have subjects."""
+        if self.datasets[dataset].source == "simulate":
+            return sorted(self._simulated())
+        return sorted(self._rows[dataset])
+
+    def all_shards(self, pattern: str) -> list[str]:
+        """Fill in dataset and shard of a path pattern with all there are."""
+        return [
+            pattern.format(dataset=dataset, shard=shard)
+            for dataset in self.config.datasets
+            for shard in self.shards(dataset)
+        ]
+
+    def all_folds(self, pattern: str) -> list[str]:
+        """Fill in channel, head and fold of a path pattern with all there are, each path once."""
+        paths = [
+            pattern.format(channel=channel, head=head, fold=fold)
+            for channel in self.config.pretrain.channels
+            for head in self.config.heads.names
+            for fold in range(self.config.split.folds)
+        ]
+        return list(dict.fromkeys(paths))
+
+    def folds_of(self, pattern: str) -> list[str]:
+        """Fill in the fold only; other wildcards stay for Snakemake."""
+        return [pattern.replace("{fold}", str(fold)) for fold in range(self.config.split.folds)]
+
+    def artefacts(self) -> Iterator[Artefact]:
+        """Give what each job of the whole plan makes, in the order of the data's way."""
+        paths = self.paths
+        for dataset in self.config.datasets:
+            made = "simulate" if self.datasets[dataset].source == "simulate" else "fetch"
+            for shard in self.shards(dataset):
+                wildcards = {"dataset": dataset, "shard": str(shard)}
+                for rule, pattern in (
+                    (made, paths.raw_manifest),
+                    ("check", paths.checked),
+                    ("parse", paths.part),
+                    ("pack", paths.packed_signals),
+                ):
+                    yield Artefact(rule, pattern.format(**wildcards), wildcards)
+        yield Artefact("index", paths.index, {})
+        yield Artefact("split", paths.split, {})
+        for channel in self.config.pretrain.channels:
+            for fold in range(self.config.split.folds):
+                wildcards = {"channel": channel, "fold": str(fold)}
+                yield Artefact("pretrain", paths.encoder.format(**wildcards), wildcards)
+                yield Artefact("embed", paths.embeddings.format(**wildcards), wildcards)
+                for head in self.config.heads.names:
+                    both = {**wildcards, "head": head}
+                    yield Artefact("head", paths.head.format(**both), both)
+                    yield Artefact("score", paths.predictions.format(**both), both)
+            for head in self.config.heads.names:
+                wildcards = {"channel": channel, "head": head}
+                yield Artefact("evaluate", paths.metrics.format(**wildcards), wildcards)
+        yield Artefact("report", paths.report, {})
+
+    def _require_source(self, dataset: Dataset) -> None:
+        if dataset.source == "folder" and dataset.name not in self.config.folders:
+            raise ConfigError(
+                f"the dataset {dataset.name} needs its folder on this machine. Add to the "
+                f"configuration:\n  folders:\n    {dataset.name}: /folder/of/the/recordings\n"
+                f"How to get it: {dataset.how_to_get}"
+            )
+        resolve_folder(self.config, dataset.name)
+
+    def _deal(self, dataset: str) -> dict[int, list[Row]]:
+        dealt: dict[int, list[Row]] = defaultdict(list)
+        for row in read_manifest(self._manifests / dataset / "manifest.tsv"):
+            dealt[shard_of(dataset, row.subject, self.config.shards)].append(row)
+        return dealt
+
+    def _simulated(self) -> dict[int, list[str]]:
+        dealt: dict[int, list[str]] = defaultdict(list)
+        for number in range(1, self.config.simulate.subjects + 1):
+            subject = f"S{number:04d}"
+            dealt[shard_of("simulated", subject, self.config.shards)].append(subject)
+        return dealt
+
+    def _simulate(self, wildcards: Wildcards) -> SimulateSlice:
+        simulate = self.config.simulate
+        return SimulateSlice(
+            subjects=self._simulated()[int(wildcards["shard"])],
+            hours=simulate.hours,
+            seed=simulate.seed,
+        )
+
+    def _fetch(self, wildcards: Wildcards) -> FetchSlice:
+        name, shard = wildcards["dataset"], int(wildcards["shard"])
+        return FetchSlice(
+            dataset=name,
+            folder=self.config.folders.get(name),
+            url=self.datasets[name].url,
+            shard=shard,
+            shards=self.config.shards,
+            rows=rows_digest(self._rows[name][shard]),
+        )
+
+    def _check(self, wildcards: Wildcards) -> CheckSlice:
+        name = wildcards["dataset"]
+        return CheckSlice(
+            dataset=name,
+            folder=self.config.folders.get(name, self.paths.raw_folder.format(dataset=name)),
+            shard=int(wildcards["shard"]),
+            shards=self.config.shards,
+            stages_wanted=self.datasets[name].files.stages is not None,
+        )
+
+    def _parse(self, wildcards: Wildcards) -> ParseSlice:
+        dataset = self.datasets[wildcards["dataset"]]
+        return ParseSlice(
+            dataset=dataset.name,
+            simulated=dataset.simulated,
+            reading=dataset.reading,
+            signals=self.config.signals,
+        )
+
+    def _index(self, _: Wildcards) -> IndexSlice:
+        return IndexSlice(
+            shards={name: self.shards(name) for name in self.config.datasets},
+            strict=self.config.strict,
+        )
+
+    def _pretrain(self, wildcards: Wildcards) -> PretrainSlice:
+        return PretrainSlice(
+            channel=wildcards["channel"],
+            sampling_rate=self.config.signals.sampling_rate,
+            pretrain=self.config.pretrain,
+        )
+
+    def _embed(self, wildcards: Wildcards) -> EmbedSlice:
+        return EmbedSlice(channel=wildcards["channel"])
+
+    def _head(self, wildcards: Wildcards) -> HeadSlice:
+        heads = self.config.heads
+        return HeadSlice(name=wildcards["head"], linear=heads.linear, knn=heads.knn)
+
+
+def canonical(value: Any) -> str:
+    """Give a slice as JSON with sorted keys and no spaces."""
+    plain = value.model_dump(mode="json") if hasattr(value, "model_dump") else value
+    return json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False)

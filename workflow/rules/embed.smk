@@ -1,0 +1,34 @@
+# Give every usable epoch its embedding from the frozen encoder.
+
+
+rule embed:
+    input:
+        encoder=paths.encoder,
+        packed=plan.all_shards(paths.packed_index),
+    output:
+        index=paths.embeddings,
+    log:
+        paths.log("embed", "channel", "fold"),
+    benchmark:
+        paths.benchmark("embed", "channel", "fold")
+    conda:
+        "../../envs/somnoflow.yaml"
+    threads: 2
+    resources:
+        mem_mb=4000,
+        runtime=720,
+        gpu=1,
+    params:
+        code=plan.code("embed"),
+        cfg=plan.cfg("embed"),
+    shell:
+        """
+        python -m somnoflow.commands.embed \
+            --encoder {input.encoder:q} \
+            --packed {input.packed:q} \
+            --index {output.index:q} \
+            --gpus {resources.gpu} \
+            --threads {threads} \
+            --cfg {params.cfg:q} \
+            --log {log:q}
+        """

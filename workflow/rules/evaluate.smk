@@ -1,0 +1,31 @@
+# Compare predictions with the experts' labels on test subjects.
+
+
+rule evaluate:
+    input:
+        predictions=plan.folds_of(paths.predictions),
+    output:
+        metrics=paths.metrics,
+        recordings=paths.metrics_recordings,
+    log:
+        paths.log("evaluate", "channel", "head"),
+    benchmark:
+        paths.benchmark("evaluate", "channel", "head")
+    conda:
+        "../../envs/somnoflow.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        code=plan.code("evaluate"),
+        cfg=plan.cfg("evaluate"),
+    shell:
+        """
+        python -m somnoflow.commands.evaluate \
+            --predictions {input.predictions:q} \
+            --metrics {output.metrics:q} \
+            --recordings {output.recordings:q} \
+            --cfg {params.cfg:q} \
+            --log {log:q}
+        """

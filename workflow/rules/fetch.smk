@@ -1,0 +1,30 @@
+# Bring the files of one shard here.
+
+
+rule fetch:
+    output:
+        shard_manifest=paths.raw_manifest,
+    log:
+        paths.log("fetch", "dataset", "shard"),
+    benchmark:
+        paths.benchmark("fetch", "dataset", "shard")
+    conda:
+        "../../envs/somnoflow.yaml"
+    threads: 1
+    resources:
+        mem_mb=500,
+        runtime=720,
+    params:
+        code=plan.code("fetch"),
+        cfg=plan.cfg("fetch"),
+        manifest=plan.manifest,
+        folder=paths.raw_folder,
+    shell:
+        """
+        python -m somnoflow.commands.fetch \
+            --manifest {params.manifest:q} \
+            --folder {params.folder:q} \
+            --shard-manifest {output.shard_manifest:q} \
+            --cfg {params.cfg:q} \
+            --log {log:q}
+        """

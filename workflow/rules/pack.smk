@@ -1,0 +1,32 @@
+# Pack one shard for random access in training.
+
+
+rule pack:
+    input:
+        part_index=paths.part_index,
+        part=ancient(paths.part),
+    output:
+        signals=paths.packed_signals,
+        epochs=paths.packed_epochs,
+        index=paths.packed_index,
+    log:
+        paths.log("pack", "dataset", "shard"),
+    benchmark:
+        paths.benchmark("pack", "dataset", "shard")
+    conda:
+        "../../envs/somnoflow.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    params:
+        code=plan.code("pack"),
+    shell:
+        """
+        python -m somnoflow.commands.pack \
+            --part-index {input.part_index:q} \
+            --signals {output.signals:q} \
+            --epochs {output.epochs:q} \
+            --index {output.index:q} \
+            --log {log:q}
+        """

@@ -1,0 +1,31 @@
+# Cut the recordings of one shard into epochs.
+
+
+rule parse:
+    input:
+        checked=paths.checked,
+    output:
+        part=paths.part,
+        index=paths.part_index,
+    log:
+        paths.log("parse", "dataset", "shard"),
+    benchmark:
+        paths.benchmark("parse", "dataset", "shard")
+    conda:
+        "../../envs/somnoflow.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    params:
+        code=plan.code("parse"),
+        cfg=plan.cfg("parse"),
+    shell:
+        """
+        python -m somnoflow.commands.parse \
+            --checked {input.checked:q} \
+            --part {output.part:q} \
+            --index {output.index:q} \
+            --cfg {params.cfg:q} \
+            --log {log:q}
+        """

@@ -1,0 +1,39 @@
+# Train NeuroNet without labels on one channel.
+
+
+rule pretrain:
+    input:
+        packed=plan.all_shards(paths.packed_index),
+        split=paths.split,
+    output:
+        encoder=paths.encoder,
+        training=paths.pretraining,
+    log:
+        paths.log("pretrain", "channel", "fold"),
+    benchmark:
+        paths.benchmark("pretrain", "channel", "fold")
+    conda:
+        "../../envs/somnoflow.yaml"
+    threads: 2
+    resources:
+        mem_mb=8000,
+        runtime=2880,
+        gpu=1,
+    params:
+        code=plan.code("pretrain"),
+        cfg=plan.cfg("pretrain"),
+        resume=paths.resume,
+    shell:
+        """
+        python -m somnoflow.commands.pretrain \
+            --packed {input.packed:q} \
+            --split {input.split:q} \
+            --encoder {output.encoder:q} \
+            --training {output.training:q} \
+            --resume {params.resume:q} \
+            --fold {wildcards.fold} \
+            --gpus {resources.gpu} \
+            --threads {threads} \
+            --cfg {params.cfg:q} \
+            --log {log:q}
+        """

@@ -1,0 +1,41 @@
+# Write the report as one HTML page.
+
+
+rule report:
+    input:
+        recordings=paths.recordings,
+        rejected=paths.rejected,
+        channels=paths.channels,
+        split=paths.split,
+        metrics=plan.all_folds(paths.metrics),
+        predictions=plan.all_folds(paths.predictions),
+        training=plan.all_folds(paths.pretraining) + plan.all_folds(paths.head_training),
+    output:
+        page=paths.report,
+    log:
+        paths.log("report"),
+    benchmark:
+        paths.benchmark("report")
+    conda:
+        "../../envs/somnoflow.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        code=plan.code("report"),
+        cfg=plan.cfg("report"),
+    shell:
+        """
+        python -m somnoflow.commands.report \
+            --recordings {input.recordings:q} \
+            --rejected {input.rejected:q} \
+            --channels {input.channels:q} \
+            --split {input.split:q} \
+            --metrics {input.metrics:q} \
+            --predictions {input.predictions:q} \
+            --training {input.training:q} \
+            --page {output.page:q} \
+            --cfg {params.cfg:q} \
+            --log {log:q}
+        """

@@ -1,0 +1,31 @@
+# Write the simulated nights of one shard.
+
+
+rule simulate:
+    output:
+        manifest=paths.raw_manifest.replace("{dataset}", "simulated"),
+    log:
+        paths.log("simulate", "shard"),
+    benchmark:
+        paths.benchmark("simulate", "shard")
+    conda:
+        "../../envs/somnoflow.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=120,
+    params:
+        code=plan.code("simulate"),
+        cfg=plan.cfg("simulate"),
+        folder=paths.raw_folder.format(dataset="simulated"),
+    shell:
+        """
+        python -m somnoflow.commands.simulate \
+            --manifest {output.manifest:q} \
+            --folder {params.folder:q} \
+            --cfg {params.cfg:q} \
+            --log {log:q}
+        """
+
+
+ruleorder: simulate > fetch
