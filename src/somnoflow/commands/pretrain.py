@@ -1,0 +1,72 @@
+"""Train an encoder without labels on the pre-training subjects of a fold."""
+
+import json
+import shutil
+from pathlib import Path
+
+from somnoflow.config.pretrain import PretrainSlice
+from somnoflow.data.packed import PackedEpochs
+from somnoflow.entry import Input, Inputs, Output, command
+from somnoflow.fingerprint import fingerprint
+from somnoflow.training.device import choose_device, set_threads
+from somnoflow.training.history import write_history
+from somnoflow.training.pretraining import build_neuronet, fit
+from somnoflow.training.resume import resume_key
+from somnoflow.training.roles import read_roles, require_subjects
+
+
+def pretrain(
+    *,
+    packed: Inputs,
+    split: Input,
+    encoder: Output,
+    training: Output,
+    resume: Path,
+    fold: int,
+    gpus: int,
+    threads: int,
+    cfg: PretrainSlice,
+) -> None:
+    """Pre-train NeuroNet and keep the pass with the lowest loss on the validation subjects."""
+    set_threads(threads)
+    for path in packed:
+        found = json.loads(path.read_text(encoding="utf-8"))["sampling_rate"]
+        if found != cfg.sampling_rate:
+            raise ValueError(f"{path} is at {found} Hz, wanted {cfg.sampling_rate} Hz")
+    roles = read_roles(split, fold=fold)
+    train, val = (
+        PackedEpochs(packed, channel=cfg.channel, subjects=subjects)
+        for subjects in (roles.pretrain, roles.val)
+    )
+    for epochs, subjects in ((train, roles.pretrain), (val, roles.val)):
+        require_subjects(subjects, epochs.table["subject"].unique(), where="the packed shards")
+    model = build_neuronet(cfg.pretrain, sampling_rate=cfg.sampling_rate)
+    about = {
+        "kind": "neuronet",
+        "preset": cfg.pretrain.preset,
+        "architecture": model.architecture,
+        "channel": cfg.channel,
+        "sampling_rate": cfg.sampling_rate,
+    }
+    key = resume_key(
+        code=fingerprint("somnoflow.commands.pretrain"),
+        settings=cfg.model_dump(mode="json"),
+        inputs=[*packed, split],
+        fold=fold,
+    )
+    best, rows = fit(
+        model,
+        train=train,
+        val=val,
+        cfg=cfg.pretrain,
+        about=about,
+        folder=resume / key,
+        device=choose_device(gpus),
+    )
+    shutil.copyfile(best, encoder)
+    write_history(training, rows)
+    shutil.rmtree(resume / key)
+
+
+if __name__ == "__main__":
+    command(pretrain)

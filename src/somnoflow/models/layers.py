@@ -1,0 +1,110 @@
+"""The parts of a vision transformer that the masked autoencoders here are built from.
+
+Notation: B batch, L tokens, D embedding, H heads. Names (`norm1`, `attn.qkv`, `attn.proj`,
+`norm2`, `mlp.fc1`, `mlp.fc2`) are those of the published checkpoints.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import gelu, scaled_dot_product_attention
+
+# Of the vision transformer and of MAE, and so of the published checkpoints (torch's is 1e-5).
+NORM_EPS = 1e-6
+MLP_RATIO = 4
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention with a bias on queries, keys and values.
+
+    Parameters
+    ----------
+    dim
+        Embedding D.
+    heads
+        Heads H; must divide D.
+    """
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        if dim % heads:
+            raise ValueError(f"embedding of {dim} cannot be divided among {heads} heads")
+        self.heads = heads
+        self.qkv = nn.Linear(dim, 3 * dim)
+        self.proj = nn.Linear(dim, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, L, D) to (B, L, D)."""
+        B, L, D = x.shape
+        qkv = self.qkv(x).reshape(B, L, 3, self.heads, D // self.heads)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each (B, H, L, D / H)
+        x = scaled_dot_product_attention(q, k, v)
+        return self.proj(x.transpose(1, 2).reshape(B, L, D))
+
+
+class Mlp(nn.Module):
+    """Two linear layers with a GELU between them, four times as wide inside."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(dim, MLP_RATIO * dim)
+        self.fc2 = nn.Linear(MLP_RATIO * dim, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (..., D) to (..., D)."""
+        return self.fc2(gelu(self.fc1(x)))
+
+
+class Block(nn.Module):
+    """Transformer block with layer norms before attention and MLP (ViT, arXiv 2010.11929).
+
+    Parameters
+    ----------
+    dim
+        Embedding D.
+    heads
+        Heads H; must divide D.
+    """
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(dim, eps=NORM_EPS)
+        self.attn = Attention(dim, heads)
+        self.norm2 = nn.LayerNorm(dim, eps=NORM_EPS)
+        self.mlp = Mlp(dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, L, D) to (B, L, D)."""
+        x = x + self.attn(self.norm1(x))
+        return x + self.mlp(self.norm2(x))
+
+
+def sincos_positions(length: int, dim: int) -> Tensor:
+    """Give fixed sine-cosine positions (arXiv 1706.03762, section 3.5), sines first as in MAE.
+
+    Parameters
+    ----------
+    length
+        Tokens L.
+    dim
+        Embedding D, even.
+
+    Returns
+    -------
+    Tensor of shape (L, D), float32.
+    """
+    if dim % 2:
+        raise ValueError(f"sine-cosine positions need an even embedding, found {dim}")
+    rate = 10_000.0 ** (-torch.arange(dim // 2, dtype=torch.float64) / (dim / 2))  # (D / 2,)
+    angle = torch.arange(length, dtype=torch.float64)[:, None] * rate  # (L, D / 2)
+    return torch.cat([angle.sin(), angle.cos()], dim=1).float()
+
+
+def initialise_as_mae(module: nn.Module) -> None:
+    """Set Xavier-uniform weights and zero biases, as MAE does; for `nn.Module.apply`.
+
+    Call it in a constructor only: applied later it would overwrite loaded weights (defect S1).
+    """
+    if isinstance(module, nn.Linear):
+        nn.init.xavier_uniform_(module.weight)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

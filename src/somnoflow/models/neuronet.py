@@ -1,0 +1,330 @@
+"""NeuroNet: masked prediction and contrastive learning on one channel (arXiv 2404.17585).
+
+Methods are named as in MAE (arXiv 2111.06377), so that paper, MAE and this file can be read side
+by side.
+
+Notation
+--------
+B  epochs in a batch            F  frames of an epoch      D  embedding of the encoder
+T  samples of an epoch (3000)   W  samples of a frame      d  embedding of the decoder
+L  visible frames               E  values of a frame token
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from somnoflow.models.backbone import FrameBackbone
+from somnoflow.models.layers import NORM_EPS, Block, initialise_as_mae, sincos_positions
+from somnoflow.models.losses import nt_xent
+
+Preset = Literal["tiny", "T", "B"]
+
+# A product of seconds and Hz (0.29 x 100) or of frames and shares (10 x (1 - 0.8)) can fall a
+# rounding error short of the whole number it means.
+ROUNDING = 1e-9
+
+
+class Losses(NamedTuple):
+    """Losses of a batch: `total = reconstruction + alpha x contrastive`."""
+
+    total: Tensor
+    reconstruction: Tensor
+    contrastive: Tensor
+
+
+class NeuroNet(nn.Module):
+    """A masked autoencoder over the frames of an epoch, with a contrastive loss on its CLS token.
+
+    An epoch is cut into overlapping frames, each becomes a token (`FrameBackbone`). Two random
+    maskings of the same tokens pass encoder and decoder; each is to predict the hidden tokens, and
+    their CLS tokens are to find each other in the batch.
+
+    Parameters
+    ----------
+    sampling_rate
+        Hz. Published: 100.
+    epoch_seconds
+        Length of an epoch. Published: 30.
+    frame_window, frame_step
+        Length of a frame and step between frames in seconds, cut down to whole samples; frames
+        that would pass the end are dropped. Published: 3 and 0.375, which is F = 73 of W = 300.
+    encoder_dim, encoder_heads, encoder_blocks
+        D, heads and blocks of the encoder. Published: 512 (T) or 768 (B), 8, 4.
+    decoder_dim, decoder_heads, decoder_blocks
+        d, heads and blocks of the decoder. Published: 192, 8, 1 (T) or 256, 8, 3 (B).
+    projection
+        Sizes of the projection's two linear layers. Published: 1024, 512.
+    stem, stem_stride, channels, strides
+        Of the frame backbone. Published: 32; 2; 32, 32, 48, 64; 1, 1, 2, 2.
+    mask_ratio
+        Share of the frames hidden from the encoder. Published: 0.8, so L = 14 of 73 are visible.
+    temperature
+        Of the contrastive loss. Published: 0.05.
+    alpha
+        Weight of the contrastive loss. Published: 1.
+    stop_gradient
+        Take the frame tokens as a fixed target of the reconstruction. Published: no, the target
+        is trained with its prediction (defect N11).
+    mask_block
+        Neighbouring frames that are hidden or shown together. Published: 1, although neighbours
+        share 88 % of their samples (defect N11).
+
+    Notes
+    -----
+    The weights of the frame backbone and of the projection start as torch's layers do, those of
+    encoder and decoder as in MAE. Positions are buffers of the state, so a converted checkpoint
+    brings its own; the one of CLS is zero.
+    """
+
+    positions: Tensor
+    decoder_positions: Tensor
+
+    def __init__(
+        self,
+        *,
+        sampling_rate: int = 100,
+        epoch_seconds: float = 30,
+        frame_window: float = 3.0,
+        frame_step: float = 0.375,
+        encoder_dim: int = 768,
+        encoder_heads: int = 8,
+        encoder_blocks: int = 4,
+        decoder_dim: int = 256,
+        decoder_heads: int = 8,
+        decoder_blocks: int = 3,
+        projection: Sequence[int] = (1024, 512),
+        stem: int = 32,
+        stem_stride: int = 2,
+        channels: Sequence[int] = (32, 32, 48, 64),
+        strides: Sequence[int] = (1, 1, 2, 2),
+        mask_ratio: float = 0.8,
+        temperature: float = 0.05,
+        alpha: float = 1.0,
+        stop_gradient: bool = False,
+        mask_block: int = 1,
+    ) -> None:
+        super().__init__()
+        self.architecture: dict[str, Any] = {
+            name: list(value) if isinstance(value, tuple | list) else value
+            for name, value in locals().items()
+            if name not in {"self", "__class__"}
+        }
+        self.sampling_rate = sampling_rate
+        self.samples = whole(epoch_seconds * sampling_rate)  # T
+        self.window = whole(frame_window * sampling_rate)  # W
+        self.step = whole(frame_step * sampling_rate)
+        if not 1 <= self.step <= self.window <= self.samples:
+            raise ValueError(
+                f"frames of {self.window} samples every {self.step} samples do not fit an epoch "
+                f"of {self.samples} samples ({epoch_seconds} s at {sampling_rate} Hz); wanted "
+                "1 <= step <= window <= epoch"
+            )
+        self.frames = (self.samples - self.window) // self.step + 1  # F
+        self.mask_ratio = mask_ratio
+        self.visible = whole(self.frames * (1 - mask_ratio))  # L
+        if not 1 <= self.visible < self.frames:
+            raise ValueError(
+                f"a mask ratio of {mask_ratio} leaves {self.visible} of {self.frames} frames "
+                f"visible, wanted 1 to {self.frames - 1}"
+            )
+        self.temperature = temperature
+        self.alpha = alpha
+        self.stop_gradient = stop_gradient
+        self.mask_block = mask_block
+
+        self.frame_backbone = FrameBackbone(
+            self.window,
+            stem=stem,
+            stem_stride=stem_stride,
+            channels=channels,
+            strides=strides,
+        )
+        token = self.frame_backbone.features  # E
+
+        self.patch_embed = nn.Linear(token, encoder_dim)
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, encoder_dim))
+        self.register_buffer("positions", sincos_positions(self.frames, encoder_dim)[None])
+        self.encoder_blocks = nn.ModuleList(
+            Block(encoder_dim, encoder_heads) for _ in range(encoder_blocks)
+        )
+        self.encoder_norm = nn.LayerNorm(encoder_dim, eps=NORM_EPS)
+
+        self.decoder_embed = nn.Linear(encoder_dim, decoder_dim)
+        self.mask_token = nn.Parameter(torch.zeros(1, 1, decoder_dim))
+        self.register_buffer("decoder_positions", sincos_positions(self.frames, decoder_dim)[None])
+        self.decoder_blocks = nn.ModuleList(
+            Block(decoder_dim, decoder_heads) for _ in range(decoder_blocks)
+        )
+        self.decoder_norm = nn.LayerNorm(decoder_dim, eps=NORM_EPS)
+        self.decoder_pred = nn.Linear(decoder_dim, token)
+        for part in (
+            self.patch_embed, self.encoder_blocks,
+            self.decoder_embed, self.decoder_blocks, self.decoder_pred,
+        ):  # fmt: skip
+            part.apply(initialise_as_mae)
+        nn.init.normal_(self.cls_token, std=0.02)
+        nn.init.normal_(self.mask_token, std=0.02)
+
+        hidden, projected = projection
+        self.projection = nn.Sequential(
+            nn.Linear(encoder_dim, hidden),
+            nn.BatchNorm1d(hidden),
+            nn.ELU(),
+            nn.Linear(hidden, projected),
+        )
+
+    @property
+    def dimension(self) -> int:
+        """Size D of the feature of an epoch."""
+        return self.encoder_norm.normalized_shape[0]
+
+    def forward(self, epochs: Tensor, *, generator: torch.Generator | None = None) -> Losses:
+        """Give the losses of two random maskings of each epoch (equations 1 to 4 of the paper).
+
+        Parameters
+        ----------
+        epochs
+            Signals (B, T).
+        generator
+            Source of the masks, on the CPU: the same seed hides the same frames on every device.
+        """
+        tokens = self.embed_frames(self.make_frames(epochs))  # (B, F, E)
+        target = tokens.detach() if self.stop_gradient else tokens
+        # The two maskings are one batch of 2B: no layer of encoder and decoder mixes epochs.
+        latent, mask, ids_restore = self.forward_encoder(
+            torch.cat([tokens, tokens]), mask_ratio=self.mask_ratio, generator=generator
+        )  # (2B, 1 + L, D), (2B, F), (2B, F)
+        predicted = self.forward_decoder(latent, ids_restore)  # (2B, F, E)
+        reconstruction = torch.stack(
+            [
+                self.forward_loss(target, view, hidden)
+                for view, hidden in zip(predicted.chunk(2), mask.chunk(2), strict=True)
+            ]
+        ).sum()
+        first, second = (self.projection(cls) for cls in latent[:, 0].chunk(2))
+        contrastive = nt_xent(first, second, temperature=self.temperature)
+        return Losses(reconstruction + self.alpha * contrastive, reconstruction, contrastive)
+
+    def make_frames(self, epochs: Tensor) -> Tensor:
+        """Cut epochs (B, T) into frames (B, F, W); what does not fill a last frame is dropped."""
+        if epochs.ndim != 2 or epochs.shape[1] != self.samples:
+            raise ValueError(
+                f"found epochs of shape {tuple(epochs.shape)}, wanted (B, {self.samples}): "
+                f"{self.samples / self.sampling_rate:g} s at {self.sampling_rate} Hz"
+            )
+        return epochs.unfold(1, self.window, self.step)
+
+    def embed_frames(self, frames: Tensor) -> Tensor:
+        """Map frames (B, F, W) to tokens (B, F, E) in one call of the frame backbone."""
+        tokens = self.frame_backbone(frames.reshape(-1, self.window))  # (B F, E)
+        return tokens.unflatten(0, frames.shape[:2])
+
+    def random_masking(
+        self, x: Tensor, *, mask_ratio: float, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Keep int(F (1 - mask_ratio)) random tokens of each epoch, in random order.
+
+        Parameters
+        ----------
+        x
+            Tokens (B, F, D).
+        mask_ratio
+            Share of the tokens that is hidden.
+        generator
+            Source of the masks, on the CPU.
+
+        Returns
+        -------
+        kept : Tensor
+            (B, L, D).
+        mask : Tensor
+            (B, F): 0 is kept, 1 is hidden.
+        ids_restore : Tensor
+            (B, F): where in (kept, hidden) each frame is found.
+        """
+        B, frames, D = x.shape
+        visible = whole(frames * (1 - mask_ratio))
+        blocks = math.ceil(frames / self.mask_block)
+        noise = torch.rand(B, blocks, generator=generator)
+        noise = noise.repeat_interleave(self.mask_block, dim=1)[:, :frames].to(x.device)
+        ids_shuffle = noise.argsort(dim=1, stable=True)
+        ids_restore = ids_shuffle.argsort(dim=1)
+        kept = x.gather(1, ids_shuffle[:, :visible, None].expand(-1, -1, D))
+        mask = (ids_restore >= visible).to(x.dtype)
+        return kept, mask, ids_restore
+
+    def forward_encoder(
+        self, tokens: Tensor, *, mask_ratio: float, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Encode visible frame tokens (B, F, E) to (B, 1 + L, D), CLS first; give the mask too."""
+        x = self.patch_embed(tokens) + self.positions  # (B, F, D)
+        x, mask, ids_restore = self.random_masking(
+            x, mask_ratio=mask_ratio, generator=generator
+        )  # (B, L, D)
+        return self._encode(x), mask, ids_restore
+
+    def _encode(self, x: Tensor) -> Tensor:
+        x = torch.cat([self.cls_token.expand(len(x), -1, -1), x], dim=1)  # (B, 1 + L, D)
+        for block in self.encoder_blocks:
+            x = block(x)
+        return self.encoder_norm(x)
+
+    def forward_decoder(self, latent: Tensor, ids_restore: Tensor) -> Tensor:
+        """Predict all frame tokens (B, F, E) from the encoded visible ones (B, 1 + L, D)."""
+        x = self.decoder_embed(latent[:, 1:])  # (B, L, d), without CLS
+        B, visible, d = x.shape
+        hidden = self.mask_token.expand(B, ids_restore.shape[1] - visible, -1).to(x.dtype)
+        x = torch.cat([x, hidden], dim=1)  # (B, F, d), shuffled
+        x = x.gather(1, ids_restore[:, :, None].expand(-1, -1, d))  # in the order of time
+        x = x + self.decoder_positions
+        for block in self.decoder_blocks:
+            x = block(x)
+        return self.decoder_pred(self.decoder_norm(x))
+
+    def forward_loss(self, target: Tensor, predicted: Tensor, mask: Tensor) -> Tensor:
+        """Give the mean squared error of the tokens (B, F, E) over hidden frames only."""
+        error = (predicted.float() - target.float()).square().mean(dim=-1)  # (B, F)
+        return (error * mask).sum() / mask.sum()
+
+    def forward_features(self, epochs: Tensor) -> Tensor:
+        """Give the feature (B, D) of epochs (B, T): the mean of all encoded frame tokens.
+
+        Nothing is masked and CLS is left out: it is what every head is trained on, chosen by and
+        deployed with (defect N10).
+        """
+        tokens = self.embed_frames(self.make_frames(epochs))  # (B, F, E)
+        x = self._encode(self.patch_embed(tokens) + self.positions)  # (B, 1 + F, D)
+        return x[:, 1:].mean(dim=1)
+
+
+def whole(number: float) -> int:
+    """Cut a number down to a whole one, forgiving a rounding error."""
+    return math.floor(number + ROUNDING)
+
+
+# Published sizes; `tiny` is ours, for laptops and tests.
+PRESETS: dict[Preset, dict[str, Any]] = {
+    "tiny": {
+        "encoder_dim": 64, "encoder_heads": 4, "encoder_blocks": 2,
+        "decoder_dim": 32, "decoder_heads": 4, "decoder_blocks": 1,
+        "projection": (128, 64),
+        "stem": 8, "stem_stride": 4, "channels": (8, 16), "strides": (1, 2),
+    },
+    "T": {
+        "encoder_dim": 512, "encoder_heads": 8, "encoder_blocks": 4,
+        "decoder_dim": 192, "decoder_heads": 8, "decoder_blocks": 1,
+    },
+    "B": {
+        "encoder_dim": 768, "encoder_heads": 8, "encoder_blocks": 4,
+        "decoder_dim": 256, "decoder_heads": 8, "decoder_blocks": 3,
+    },
+}  # fmt: skip
+
+
+def neuronet(preset: Preset, **architecture: Any) -> NeuroNet:
+    """Build NeuroNet from a preset; `architecture` overrides its values."""
+    return NeuroNet(**{**PRESETS[preset], **architecture})

@@ -1,0 +1,45 @@
+"""Weights and what describes them, in one safetensors file: no pickle is ever loaded.
+
+The description is one JSON value under one key of the header. safetensors writes several keys in
+a random order, so only one keeps the file's bytes the same for the same weights.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+KEY = "somnoflow"
+FORMAT = 1
+
+
+def write_weights(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
+    """Write tensors and their description; the same content is the same bytes."""
+    text = json.dumps({"format": FORMAT, **about}, sort_keys=True, allow_nan=False)
+    whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    save_file(whole, path, metadata={KEY: text})
+
+
+def read_about(path: Path, *, kind: str) -> dict[str, Any]:
+    """Read the description of weights and check that they are of `kind`, such as `neuronet`."""
+    with safe_open(path, framework="pt") as file:
+        text = (file.metadata() or {}).get(KEY)
+    if text is None:
+        raise ValueError(f"{path} was not written by Somnoflow: its header has no {KEY!r} entry")
+    about: dict[str, Any] = json.loads(text)
+    if about["format"] != FORMAT or about["kind"] != kind:
+        raise ValueError(
+            f"{path} holds {about['kind']!r} in format {about['format']}, "
+            f"wanted {kind!r} in format {FORMAT}"
+        )
+    return about
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Read all tensors of a weights file."""
+    tensors: dict[str, Tensor] = load_file(path)
+    return tensors

@@ -1,0 +1,76 @@
+"""Batches of packed epochs for pre-training: whole batches are read at once from the memmap."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+from somnoflow.data.packed import PackedEpochs
+from somnoflow.training.reading import read_finite
+from somnoflow.training.seeds import ORDER, VALIDATION, numpy_generator
+
+Rows = npt.NDArray[np.int64]
+
+
+class EpochBatches(Dataset[Tensor]):
+    """Signals (B, T) of the epochs of a batch; an item's key is the batch's rows."""
+
+    def __init__(self, epochs: PackedEpochs) -> None:
+        self.epochs = epochs
+
+    def __getitem__(self, rows: Rows) -> Tensor:
+        """Read a batch; raise `ValueError` where a signal is not finite or all are constant."""
+        batch = read_finite(self.epochs, rows)
+        if not np.ptp(batch, axis=1).any():
+            raise ValueError(
+                f"channel {self.epochs.channel} is constant in all {len(rows)} epochs of a batch "
+                "although they are flagged usable; see signals.quality in the configuration"
+            )
+        return torch.from_numpy(batch)
+
+
+class PassOrder(Sampler[Rows]):
+    """The order of a training pass: shuffled by seed and pass, in batches of one size.
+
+    The epochs left over after the last whole batch are others in each pass.
+
+    Parameters
+    ----------
+    rows
+        Rows of the epochs that may be trained on.
+    batch_size
+        Epochs per batch, at most `len(rows)`.
+    seed
+        Of the order.
+    """
+
+    def __init__(self, rows: Rows, *, batch_size: int, seed: int) -> None:
+        self._rows = rows
+        self._batch_size = batch_size
+        self._seed = seed
+        self._pass = 0
+
+    def set_epoch(self, number: int) -> None:
+        """Begin pass `number`; Lightning calls this by the name it knows."""
+        self._pass = number
+
+    def __len__(self) -> int:
+        return len(self._rows) // self._batch_size
+
+    def __iter__(self) -> Iterator[Rows]:
+        order = numpy_generator(self._seed, ORDER, self._pass).permutation(self._rows)
+        for start in range(0, len(self) * self._batch_size, self._batch_size):
+            yield order[start : start + self._batch_size]
+
+
+def validation_batches(rows: Rows, *, batch_size: int, seed: int) -> Sequence[Rows]:
+    """Cut all validation rows into batches of nearly equal size, the same in every pass.
+
+    Equal sizes, because the contrastive loss depends on the size of the batch; shuffled once,
+    because neighbours in a night are harder to tell apart than the epochs of a training batch.
+    """
+    order = numpy_generator(seed, VALIDATION).permutation(rows)
+    return np.array_split(order, -(-len(order) // batch_size))

@@ -1,0 +1,34 @@
+"""Which device computes: decided here and nowhere else."""
+
+import logging
+
+import torch
+
+log = logging.getLogger(__name__)
+
+
+def choose_device(gpus: int) -> torch.device:
+    """Give the GPU when one was granted and is there, else the CPU.
+
+    Parameters
+    ----------
+    gpus
+        GPUs that the workflow granted (`--resources gpu=...`); one is used at most, because the
+        contrastive loss compares all epochs of a batch.
+    """
+    if gpus > 0 and not torch.cuda.is_available():
+        log.warning("%d GPU granted but CUDA is not available here: computing on the CPU", gpus)
+    if gpus > 1 and torch.cuda.is_available():
+        log.warning("%d GPUs granted, 1 is used", gpus)
+    device = torch.device("cuda" if gpus > 0 and torch.cuda.is_available() else "cpu")
+    log.info("computing on the %s", device.type)
+    return device
+
+
+def set_threads(threads: int) -> None:
+    """Let torch use `threads` CPU threads, and only algorithms that repeat to the bit."""
+    torch.set_num_threads(threads)
+    # On CUDA some operations have no such algorithm; results there agree, but not to the bit.
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    # Deterministic mode also fills new memory with NaN, which costs time and changes nothing here.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]

@@ -1,0 +1,64 @@
+"""Embedded epochs, read part by part and checked against their index."""
+
+import json
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from somnoflow.io.digest import require_sha256
+from somnoflow.training.roles import require_subjects
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Embeddings (N, D) float32 and stages (N,) int64 of epochs that are usable and scored."""
+
+    embeddings: npt.NDArray[np.float32]
+    stages: npt.NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.stages)
+
+
+def read_dimension(index: Path) -> int:
+    """Read the size D of the embeddings."""
+    return int(json.loads(index.read_text(encoding="utf-8"))["dimension"])
+
+
+def read_parts(index: Path, *, subjects: Collection[str]) -> Iterator[pl.DataFrame]:
+    """Give the rows of some subjects, one part at a time, in the order of the index.
+
+    Raises
+    ------
+    DigestError
+        When a part is not the one that the index names.
+    """
+    for part in json.loads(index.read_text(encoding="utf-8"))["parts"]:
+        path = index.parent / part["file"]
+        require_sha256(path, part["sha256"], made_by="embed")
+        # hive_partitioning: the folder dataset=... repeats the column dataset.
+        table = pl.scan_parquet(path, hive_partitioning=False)
+        yield table.filter(pl.col("subject").is_in(sorted(subjects))).collect()
+
+
+def read_labelled(index: Path, *, subjects: Collection[str]) -> Labelled:
+    """Read the usable scored epochs of some subjects; raise `ValueError` where one is missing."""
+    dimension = read_dimension(index)
+    embeddings, stages = [], []
+    found: set[str] = set()
+    for part in read_parts(index, subjects=subjects):
+        found.update(part["subject"])
+        table = part.filter(pl.col("usable") & (pl.col("stage") >= 0))
+        embeddings.append(to_matrix(table["embedding"], dimension=dimension))
+        stages.append(table["stage"].to_numpy().astype(np.int64))
+    require_subjects(subjects, found, where=str(index))
+    return Labelled(np.concatenate(embeddings), np.concatenate(stages))
+
+
+def to_matrix(embeddings: pl.Series, *, dimension: int) -> npt.NDArray[np.float32]:
+    """Give embeddings without nulls as an array (N, D)."""
+    return np.array(embeddings.explode().to_numpy(), np.float32).reshape(-1, dimension)
