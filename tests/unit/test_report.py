@@ -21,6 +21,8 @@ from somnoflow.commands.report import report
 from somnoflow.config.evaluate import Evaluate
 from somnoflow.config.report import Report
 from somnoflow.evaluate.confusion import PROBABILITIES
+from somnoflow.fingerprint import closure, data_files
+from somnoflow.report.figures import COLOURS, _density_image, _on_grid
 from somnoflow.report.sources import read_models, read_runs
 from somnoflow.stages import STAGE_NAMES
 
@@ -187,8 +189,12 @@ def night(rng, epochs):
 
 def scores(rng, stage, subject, fold, skill):
     n = len(stage)
-    logits = rng.normal(0, 1, (n, 5))
-    logits[np.arange(n), stage.clip(0)] += np.where(rng.random(n) < skill, 3, 0)
+    # Errors come in runs, as they do in real nights.
+    drift = rng.normal(0, 1, (n + 8, 6)).cumsum(axis=0)
+    drift = (drift[8:] - drift[:-8]) / np.sqrt(8)
+    logits = 1.2 * drift[:, :5]
+    sure = drift[:, 5] <= np.quantile(drift[:, 5], skill)
+    logits[np.arange(n), stage.clip(0)] += np.where(sure, 4, 0.5)
     probability = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     usable = np.ones(n, bool)
     usable[n // 2 : n // 2 + n // 30] = False
@@ -294,8 +300,12 @@ def test_every_picture_has_a_text(page):
 
 def test_simulated_is_said_on_top_and_in_each_caption(page, tmp_path):
     assert "SIMULATED DATA: these numbers say nothing about real nights" in page
-    captions = re.findall(r"<figcaption>(.*?)</figcaption>", page, flags=re.DOTALL)
-    assert captions
+    sections = [page.index(f'id="{name}"') for name in ("summary", "rejected", "results",
+                                                        "provenance")]  # fmt: skip
+    shown = page[sections[0] : sections[1]] + page[sections[2] : sections[3]]
+    captions = re.findall(r"<figcaption>(.*?)</figcaption>", shown, flags=re.DOTALL)
+    # 12 pictures, headline, two of the cohort, three per model
+    assert len(captions) == 12 + 1 + 2 + 6
     assert all('class="badge">simulated<' in caption for caption in captions)
     real = Results(tmp_path, models=(), simulated=False).page()
     assert "SIMULATED" not in real
@@ -318,7 +328,7 @@ def test_numbers_of_the_metrics_are_on_the_page(results, page):
         low, high = content["intervals"]["macro_f1"]
         macro = f"{content['pooled']['macro_f1']:.3f} [{low:.3f}, {high:.3f}]"
         assert macro in page
-        assert f"always {content['baseline']['stage']}" in page
+        assert f"Baseline: always {content['baseline']['stage']}" in page
         counts = content["counts"]
         assert f"{counts['scored']:,} of {counts['epochs']:,} test epochs compared" in page
         assert model in Reader(page).text
@@ -356,7 +366,39 @@ def test_a_model_without_predictions_keeps_its_metrics(tmp_path):
     results.inputs["predictions"] = []
     text = results.page()
     assert "No predictions were given for this model" in text
-    assert "confusion matrix" in text
+    assert "Confusion matrix" in text
+
+
+def test_several_data_sets_are_shown_each_by_itself(tmp_path):
+    results = Results(tmp_path, models=MODELS[:1])
+    path = results.inputs["metrics"][0]
+    content = json.loads(path.read_text())
+    block = {key: value for key, value in content.items() if key not in ("datasets", "stages")}
+    path.write_text(json.dumps(content | {"datasets": {"first": block, "second": block}}))
+    text = results.page()
+    assert f"{MODELS[0]}: each data set by itself." in text
+    assert '<th scope="row">second</th>' in text
+
+
+def test_no_recording_could_be_used(tmp_path):
+    results = Results(tmp_path, models=())
+    for name in ("recordings", "channels"):
+        path = results.inputs[name]
+        path.write_text(path.read_text().splitlines()[0] + "\n")
+    text = results.page()
+    assert "No recording could be used." in text
+    assert "s99n1.edf" in text
+
+
+def test_models_on_different_epochs_are_not_silently_compared(tmp_path):
+    results = Results(tmp_path)
+    path = results.inputs["metrics"][0]
+    content = json.loads(path.read_text())
+    content["counts"]["scored"] -= 5
+    path.write_text(json.dumps(content))
+    text = results.page()
+    assert "judged on different numbers of epochs" in text
+    assert text.count("Baseline: always") == 2
 
 
 def test_one_subject_has_no_interval_and_the_reason_is_on_the_page(tmp_path):
@@ -383,6 +425,13 @@ def test_names_in_drawings_are_escaped(tmp_path):
     images = Reader(results.page()).images
     assert "<script" not in drawing(images[0])
     assert "&lt;script&gt;" in drawing(images[0])
+
+
+def test_a_doubtful_simulated_flag_is_an_error(tmp_path):
+    results = Results(tmp_path, models=())
+    results.change("recordings", simulated="perhaps")
+    with pytest.raises(ValueError, match="'perhaps' in column simulated"):
+        results.page()
 
 
 def test_missing_simulated_column_is_an_error(tmp_path):
@@ -426,11 +475,45 @@ def test_errors_in_a_caption_are_those_of_the_confusion_matrix(results, page):
     confusion = model.counted.confusion[0]
     errors = int(confusion.sum() - np.trace(confusion))
     recording = model.counted.table["recording"][0]
-    caption = re.search(rf"<figcaption>{recording}, {model.name}: (.*?)<", page).group(1)
+    caption = re.search(rf"figcaption>{recording}, {model.name}: (.*?)<", page).group(1)
     assert f"{np.trace(confusion):,} of {confusion.sum():,} compared epochs agree" in caption
     assert f"{errors:,} errors" in caption
     image = next(i for i in Reader(page).images if recording in i["alt"] and model.name in i["alt"])
-    assert drawing(image).count("#d7191c") - 1 == errors or errors > 0
+    assert len(re.findall(r'<use [^>]*style="fill: #d7191c"', drawing(image))) == errors > 0
+
+
+def test_probabilities_are_stacked_from_deep_sleep_to_wake():
+    probability = np.array([[0, 0, 0, 1, 0], [0.3, 0, 0.5, 0, 0.2], [np.nan] * 5])
+    image = _density_image(probability)
+    colour = {name: tuple(bytes.fromhex(COLOURS[name][1:])) for name in STAGE_NAMES}
+    assert {tuple(pixel) for pixel in image[:, 0]} == {colour["N3"]}
+    column = [tuple(pixel) for pixel in image[:, 1]]
+    # From the top: 30 rows of W, 20 of REM, 50 of N2.
+    assert column == [colour["W"]] * 30 + [colour["REM"]] * 20 + [colour["N2"]] * 50
+    assert not {tuple(pixel) for pixel in image[:, 2]} & set(colour.values())
+
+
+def test_probabilities_fill_the_width_of_the_hypnogram(page):
+    image = next(i for i in Reader(page).images if i["alt"].startswith("Hypnogram"))
+    svg = drawing(image)
+    tag = re.search(r"<image [^>]*>", svg).group(0)
+    scale = float(re.search(r"(?:matrix|scale)\(([\d.]+)", tag).group(1))
+    pixels = float(re.search(r' width="([\d.]+)', tag).group(1))
+    left, right = re.findall(r'd="M ([\d.]+) [\d.]+ \nL ([\d.]+)', svg)[1]
+    assert scale * pixels == pytest.approx(float(right) - float(left), abs=0.5)
+
+
+def test_missing_epochs_leave_a_gap():
+    frame = scores(np.random.default_rng(0), np.array([0, 1, 2, 3] * 8), "sim/s00", 0, 0.9)
+    stage, predicted, probability = _on_grid(frame.filter(~pl.col("epoch").is_in([4, 5])))
+    assert (len(stage), stage[4], stage[5], stage[6]) == (32, -1, -1, 2)
+    assert predicted[5] == -1
+    assert np.isnan(probability[4]).all()
+
+
+def test_template_and_style_belong_to_the_code_of_the_report():
+    assert {path.name for path in data_files("somnoflow.report.page")} == {"page.html", "page.css"}
+    assert "somnoflow.report.page" in closure("somnoflow.commands.report")
 
 
 def test_provenance_from_run_json(tmp_path):

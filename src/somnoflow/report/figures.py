@@ -7,6 +7,7 @@ apart; NREM sleep goes from light to dark as it deepens.
 
 import base64
 import io
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -31,6 +32,11 @@ HEIGHT = {"W": 4, "REM": 3, "N1": 2, "N2": 1, "N3": 0}
 DENSITY_ROWS = 100
 MAX_BARS = 40
 MAX_FOLDS = 12
+# Coordinates are cut to a hundredth of a point, which halves a drawing; scales of transforms
+# keep their decimals, or pictures in it would come out too narrow.
+DRAWN = re.compile(r"<(?:path|use) [^>]*")
+COORDINATES = re.compile(r"\b[dxy]=\"[^\"]*\"")
+LONG_DECIMALS = re.compile(r"(\.\d\d)\d+")
 STYLE: dict[str, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "somnoflow",
@@ -68,7 +74,7 @@ def _picture(figure: Figure, *, alt: str, caption: str, simulated: str) -> Pictu
     FigureCanvasSVG(figure).print_svg(buffer, metadata=nothing)
     # The page is HTML: the prolog and the address of the DTD have no use in it.
     svg = buffer.getvalue()
-    svg = svg[svg.index("<svg") :]
+    svg = DRAWN.sub(_shorten, svg[svg.index("<svg") :])
     width, height = (round(96 * inches) for inches in figure.get_size_inches())
     return Picture(
         uri="data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode(),
@@ -78,6 +84,10 @@ def _picture(figure: Figure, *, alt: str, caption: str, simulated: str) -> Pictu
         height=height,
         simulated=simulated,
     )
+
+
+def _shorten(tag: re.Match[str]) -> str:
+    return COORDINATES.sub(lambda found: LONG_DECIMALS.sub(r"\1", found[0]), tag[0])
 
 
 @matplotlib.rc_context(STYLE)
@@ -131,8 +141,8 @@ def f1_by_stage(models: Sequence[tuple[str, dict[str, Any]]], *, simulated: str)
                 continue
             colour = COLOURS.get(panel, INK)
             if interval is not None:
-                axes.plot(interval, [row, row], color=colour, linewidth=2.2, alpha=0.55)
-            axes.plot([value], [row], "o", color=colour, markersize=6)
+                axes.plot(interval, [row, row], color=colour, linewidth=8, alpha=0.35)
+            axes.plot([value], [row], "o", color=colour, markersize=3.5)
             said.append(f"{name} {panel} {value:.2f}")
         axes.set_title("macro F1" if panel == "macro" else f"F1 {panel}")
         axes.set(xlim=(-0.03, 1.03), ylim=(len(models) - 0.5, -0.5), xticks=[0, 0.5, 1])
@@ -145,7 +155,7 @@ def f1_by_stage(models: Sequence[tuple[str, dict[str, Any]]], *, simulated: str)
         figure,
         alt="F1 by stage: " + "; ".join(said) + ".",
         caption=f"F1 of each stage and macro F1 (dot) with the {100 * confidence:g} % interval "
-        "over test subjects (line, where there is one). The same numbers are in the tables below.",
+        "over test subjects (band, where there is one). The same numbers are in the tables below.",
         simulated=simulated,
     )
 
@@ -190,6 +200,7 @@ def hypnogram(epochs: pl.DataFrame, *, recording: str, model: str, simulated: st
     )  # fmt: skip
     lower.set(ylabel="probability", yticks=[0, 1], xlabel="hours from the first epoch")
     lower.set_xlim(0, hours[-1])
+    figure.align_ylabels()
     n, right = int(compared.sum()), int(compared.sum()) - len(wrong)
     agree = f"{right:,} of {n:,} compared epochs agree"
     left_out = plural(len(stage) - n, "epoch") + " without a stage or a usable signal"

@@ -41,15 +41,17 @@ TEMPLATE = Path(__file__).with_name("page.html")
 CSS = Path(__file__).with_name("page.css")
 FEW_SUBJECTS = 10
 MAX_GRID = 60
+# Dark text stays readable (contrast 4.9 to 1) on the fullest cell.
+DARKEST = 0.6
 
 
 @dataclass(frozen=True)
 class ConfusionCell:
-    """Share of the true stage and count; `darkness` 0..1 is the background."""
+    """Share of the true stage, count, and opacity of the background, `shade`."""
 
     text: str
     n: str
-    darkness: float
+    shade: float
     diagonal: bool
 
 
@@ -132,7 +134,7 @@ def facts(cohort: Cohort, models: list[Model]) -> list[tuple[str, str]]:
         (count(recordings["subject"].n_unique()), "subjects"),
         (count(recordings.height), "recordings"),
         (f"{recordings['hours'].sum():,.1f}", "hours"),
-        (count(int(recordings["scored"].sum())), "epochs with a stage"),
+        (count(int(recordings["scored"].sum())), "scored epochs"),
         (count(cohort.rejected.height), "files rejected"),
         (count(len(models)), "models judged"),
     ]
@@ -145,8 +147,12 @@ def warnings(cohort: Cohort, models: list[Model], runs: list[Run]) -> list[str]:
     fewest = min((m.metrics["intervals"]["subjects"] for m in judged if m.metrics), default=None)
     if fewest is not None and fewest < FEW_SUBJECTS:
         found.append(
-            f"Only {plural(fewest, 'test subject')}: the intervals are a rough guide and tend to "
-            "be too narrow."
+            f"Only {plural(fewest, 'test subject')}: "
+            + (
+                "the intervals are a rough guide and tend to be too narrow."
+                if fewest > 1
+                else "no intervals."
+            )
         )
     scored = {model.metrics["counts"]["scored"] for model in judged if model.metrics}
     if len(scored) > 1:
@@ -168,41 +174,49 @@ def warnings(cohort: Cohort, models: list[Model], runs: list[Run]) -> list[str]:
 
 
 def headline(models: list[Model], *, simulated: str) -> Table | None:
-    """Put all models in one table, by name and not by result."""
+    """Put all models in one table, by name and not by result, with the constant answer below."""
     judged = [(model.name, model.metrics) for model in models if model.metrics is not None]
     if not judged:
         return None
     rows = []
     for name, metrics in judged:
-        pooled, intervals, base = metrics["pooled"], metrics["intervals"], metrics["baseline"]
-        rows.append(
-            [name]
-            + [score_with_interval(pooled[key], intervals[key]) for key in METRICS.values()]
-            + [
-                f"always {base['stage']}" if base["stage"] else NOTHING,
-                score(base["accuracy"]),
-                score(base["macro_f1"]),
-                count(intervals["subjects"]),
-                count(metrics["recordings"]),
-                count(metrics["counts"]["scored"]),
-            ]
-        )
+        pooled, intervals = metrics["pooled"], metrics["intervals"]
+        values = (score_with_interval(pooled[key], intervals[key]) for key in METRICS.values())
+        rows.append([name, *values, *_sizes(metrics)])
     confidence = 100 * judged[0][1]["intervals"]["confidence"]
+    numeric = [*METRICS, "Subjects", "Recordings", "Epochs"]
     return make_table(
-        f"Test results of {plural(len(rows), 'model')}, ordered by name. In brackets the "
-        f"{confidence:g} % interval over test subjects. The baseline gives every epoch the most "
-        "frequent test stage; its kappa is 0.",
-        columns=[
-            "Model", *METRICS, "Baseline", "Baseline accuracy", "Baseline macro F1",
-            "Test subjects", "Recordings", "Epochs",
-        ],
-        numeric=[
-            *METRICS, "Baseline accuracy", "Baseline macro F1", "Test subjects", "Recordings",
-            "Epochs",
-        ],
-        rows=rows,
+        f"Test results of {plural(len(judged), 'model')}, ordered by name, not by result. In "
+        f"brackets the {confidence:g} % interval over test subjects. The baseline gives every "
+        "epoch the most frequent true stage of the same test epochs.",
+        columns=["Model", *numeric],
+        numeric=numeric,
+        rows=rows + _baseline_rows(judged),
         simulated=simulated,
-    )  # fmt: skip
+    )
+
+
+def _sizes(metrics: dict[str, Any]) -> list[str]:
+    return [
+        count(metrics["subjects"]),
+        count(metrics["recordings"]),
+        count(metrics["counts"]["scored"]),
+    ]
+
+
+def _baseline_rows(judged: list[tuple[str, dict[str, Any]]]) -> list[list[str]]:
+    """Give one row for each different baseline: models that share their epochs share it."""
+    shared: dict[tuple[str, ...], list[str]] = {}
+    for name, metrics in judged:
+        base = metrics["baseline"]
+        if base["stage"] is not None:
+            values = (score(base[key]) for key in METRICS.values())
+            row = (f"Baseline: always {base['stage']}", *values, *_sizes(metrics))
+            shared.setdefault(row, []).append(name)
+    return [
+        [row[0] if len(shared) == 1 else f"{row[0]} ({', '.join(names)})", *row[1:]]
+        for row, names in shared.items()
+    ]
 
 
 METRICS = {"Accuracy": "accuracy", "Macro F1": "macro_f1", "Kappa": "kappa"}
@@ -216,24 +230,27 @@ def f1_picture(models: list[Model], *, simulated: str) -> Picture | None:
 
 def cohort_tables(cohort: Cohort) -> list[Table]:
     """List the recordings, and the source of each channel."""
+    mixed = cohort.simulated == "partly simulated"
     rows = []
     for row in cohort.recordings.iter_rows(named=True):
         stages = [share(row[name] or 0, row["scored"] or 0) for name in STAGE_NAMES]
         hours = NOTHING if row["hours"] is None else f"{row['hours']:.1f}"
+        start = (row["start"] or NOTHING).replace("T", " ")[:16]
         rows.append(
-            [row["recording"], row["dataset"], row["subject"], row["night"] or NOTHING,
-             (row["start"] or NOTHING).replace("T", " "), hours, count(row["epochs"]),
-             count(row["scored"]), count(row["unscored"]), *stages,
-             "yes" if row["simulated"] else "no"]
+            [row["recording"], row["subject"], row["night"] or NOTHING, start, hours,
+             count(row["epochs"]), count(row["scored"]), count(row["unscored"]), *stages,
+             *(["yes" if row["simulated"] else "no"] if mixed else [])]
         )  # fmt: skip
     numbers = ["Hours", "Epochs", "Scored", "Unscored", *STAGE_NAMES]
     recordings = make_table(
         f"{plural(len(rows), 'recording')}. Stages in % of the scored epochs; an epoch is 30 s.",
-        columns=["Recording", "Data set", "Subject", "Night", "Start", *numbers, "Simulated"],
+        columns=[
+            "Recording", "Subject", "Night", "Start", *numbers, *(["Simulated"] if mixed else []),
+        ],
         numeric=numbers,
         rows=rows,
         simulated=cohort.simulated,
-    )
+    )  # fmt: skip
     taken = cohort.channels.filter(pl.col("problem") == "")
     by_channel = (
         cohort.channels.group_by("dataset", "channel")
@@ -277,6 +294,7 @@ def rejected_table(cohort: Cohort) -> Table | None:
     return make_table(
         f"{plural(len(rows), 'file')} not used.",
         columns=["File", "Data set", "Found at", "Problem", "Found", "Wanted", "What to do"],
+        prose=["Problem", "Found", "Wanted", "What to do"],
         rows=rows,
     )
 
@@ -291,6 +309,7 @@ def flagged_tables(cohort: Cohort) -> list[Table]:
                 f"{plural(noted.height, 'recording')} used, with remarks.",
                 columns=["Recording", "Data set", "Flat epochs", "Of epochs", "Remark"],
                 numeric=["Flat epochs", "Of epochs"],
+                prose=["Remark"],
                 rows=[
                     [row["recording"], row["dataset"], count(row["flat"]), count(row["epochs"]),
                      row["notes"] or NOTHING]
@@ -309,6 +328,7 @@ def flagged_tables(cohort: Cohort) -> list[Table]:
                 columns=["Recording", "Data set", "Channel", "Label in the file", "Flat epochs",
                          "Clipped epochs", "Of epochs", "Why missing"],
                 numeric=["Flat epochs", "Clipped epochs", "Of epochs"],
+                prose=["Why missing"],
                 rows=[
                     [row["recording"], row["dataset"], row["channel"], row["source"] or NOTHING,
                      count(row["flat"]), count(row["clipped"]), count(row["epochs"]),
@@ -329,7 +349,7 @@ def split_tables(cohort: Cohort) -> list[Table]:
         columns=["Fold", "Pre-training", "Training", "Validation", "Test"],
         numeric=["Pre-training", "Training", "Validation", "Test"],
         rows=[
-            [str(fold["fold"]), *(count(len(fold.get(role, []))) for role in ROLES)]
+            [str(fold["fold"]), *(count(len(fold[role])) for role in ROLES)]
             for fold in cohort.folds
         ],
     )
@@ -421,7 +441,7 @@ def confusion_cells(matrix: list[list[int]]) -> list[tuple[str, str, list[Confus
     for i, (name, row) in enumerate(zip(STAGE_NAMES, matrix, strict=True)):
         total = sum(row)
         cells = [
-            ConfusionCell(share(n, total), count(n), n / total if total else 0.0, i == j)
+            ConfusionCell(share(n, total), count(n), DARKEST * n / total if total else 0.0, i == j)
             for j, n in enumerate(row)
         ]
         rows.append((name, count(total), cells))
@@ -433,11 +453,11 @@ def stage_table(model: Model, *, simulated: str) -> Table:
     metrics = model.metrics or {}
     pooled, intervals = metrics["pooled"], metrics["intervals"]
     return make_table(
-        f"{model.name}: each stage, pooled over {metrics['counts']['scored']:,} epochs; F1 with "
-        f"the {100 * intervals['confidence']:g} % interval over "
-        f"{plural(intervals['subjects'], 'subject')}.",
-        columns=["Stage", "F1", "Precision", "Sensitivity", "Epochs (true)"],
-        numeric=["F1", "Precision", "Sensitivity", "Epochs (true)"],
+        f"Each stage, pooled over {metrics['counts']['scored']:,} epochs; F1 with the "
+        f"{100 * intervals['confidence']:g} % interval over "
+        f"{plural(intervals['subjects'], 'subject')}; n: true epochs.",
+        columns=["Stage", "F1", "Precision", "Sensitivity", "n"],
+        numeric=["F1", "Precision", "Sensitivity", "n"],
         rows=[
             [
                 name,
@@ -494,7 +514,7 @@ def recording_table(model: Model, *, simulated: str) -> Table:
         rows.append([row["recording"], row["subject"], str(row["fold"]), *scores, *numbers])
     numeric = ["Fold", *METRICS, "Epochs compared", "Without a stage", "No usable signal"]
     return make_table(
-        f"{model.name}: {plural(len(rows), 'test recording')}.",
+        f"{plural(len(rows), 'test recording')} of {model.name}.",
         columns=["Recording", "Subject", *numeric],
         numeric=numeric,
         rows=rows,
@@ -588,16 +608,18 @@ def _drawable(curves: Curves) -> dict[str, pl.DataFrame]:
 
 def provenance_table(runs: list[Run]) -> Table:
     """Say what made each file, with which code, when and at what cost."""
+    folder = _common_folder([run.file.parent for run in runs])
     rows = []
     for run in runs:
         made = run.content
+        name = str(run.file.relative_to(folder))
         if made is None:
-            rows.append([str(run.file), "no run.json beside the file", *[NOTHING] * 7])
+            rows.append([name, "no run.json beside the file", *[NOTHING] * 7])
             continue
         state = {None: "not in run.json", True: "CHANGED since", False: "as made"}[run.changed]
         rows.append(
             [
-                str(run.file),
+                name,
                 str(made.get("module", NOTHING)),
                 state,
                 str(made.get("code", NOTHING))[:12],
@@ -610,12 +632,21 @@ def provenance_table(runs: list[Run]) -> Table:
         )
     numeric = ["Seconds", "Peak memory (MiB)"]
     return make_table(
-        f"{plural(len(rows), 'file')} this page was made from.",
+        f"{plural(len(rows), 'file')} this page was made from, in {folder}.",
         columns=["File", "Made by", "Content", "Code", "Commit", "Started (UTC)", *numeric,
                  "Device"],
         numeric=numeric,
         rows=rows,
     )  # fmt: skip
+
+
+def _common_folder(folders: list[Path]) -> Path:
+    """Give the folder all others are in; the empty path where there is none."""
+    candidates = [folders[0], *folders[0].parents]
+    return next(
+        (path for path in candidates if all(folder.is_relative_to(path) for folder in folders)),
+        Path(),
+    )
 
 
 def _short_commit(commit: str | None) -> str:

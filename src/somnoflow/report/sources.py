@@ -18,6 +18,7 @@ from somnoflow.provenance import RUN_FILE
 from somnoflow.stages import STAGE_NAMES
 
 FOLD = "fold="
+PRETRAINING = "Pre-training of"
 RECORDING_NUMBERS = ("epochs", "scored", "unscored", *STAGE_NAMES, "flat")
 RECORDING_TEXTS = (
     "dataset",
@@ -34,6 +35,7 @@ REJECTED_TEXTS = (
 )  # fmt: skip
 CHANNEL_NUMBERS = ("flat", "clipped", "epochs")
 CHANNEL_TEXTS = ("dataset", "recording", "channel", "source", "unit", "sampling_rate", "problem")
+TRUTH = ["true", "false"]
 ROLES = ("pretrain", "train", "val", "test")
 
 
@@ -90,9 +92,15 @@ class Run:
 def read_cohort(*, recordings: Path, rejected: Path, channels: Path, split: Path) -> Cohort:
     """Read the tables of the signals and the split."""
     table = read_table(recordings, texts=RECORDING_TEXTS, numbers=RECORDING_NUMBERS)
-    folds = json.loads(split.read_text(encoding="utf-8")).get("folds")
-    if not isinstance(folds, list):
-        raise ValueError(f"{split} has no list 'folds'. Make it again with the rule split.")
+    odd = table["simulated"].filter(~table["simulated"].str.to_lowercase().is_in(TRUTH))
+    if len(odd):
+        raise ValueError(f"{recordings}: {odd[0]!r} in column simulated, wanted {TRUTH}.")
+    folds = json.loads(split.read_text(encoding="utf-8")).get("folds", [])
+    if not folds or any(name not in fold for fold in folds for name in ("fold", *ROLES)):
+        raise ValueError(
+            f"{split}: wanted a list 'folds', each with 'fold' and {ROLES}. Make it again with "
+            "the rule split."
+        )
     return Cohort(
         recordings=table.with_columns(
             pl.col("simulated").str.to_lowercase() == "true",
@@ -153,7 +161,8 @@ def read_curves(paths: Iterable[Path]) -> list[Curves]:
     for path in sorted(paths):
         folder = _fold_folder(path)
         grouped.setdefault(_network_name(folder.parent), {})[folder.name] = _read_training(path)
-    return [Curves(name, folds) for name, folds in sorted(grouped.items())]
+    first = sorted(grouped, key=lambda name: (not name.startswith(PRETRAINING), name))
+    return [Curves(name, grouped[name]) for name in first]
 
 
 def _read_training(path: Path) -> pl.DataFrame:
@@ -199,7 +208,7 @@ def _network_name(folder: Path) -> str:
     kinds = {3: "pretrain", 4: "heads"}
     for depth, kind in kinds.items():
         if len(folder.parts) >= depth and folder.parts[-depth] == kind:
-            title = "Pre-training of" if kind == "pretrain" else "Head"
+            title = PRETRAINING if kind == "pretrain" else "Head"
             return f"{title} {'/'.join(folder.parts[1 - depth :])}"
     raise ValueError(
         f"{folder} is neither pretrain/<encoder>/<channel> nor heads/<encoder>/<channel>/<head>."

@@ -10,10 +10,11 @@ MAX_ROWS = 200
 
 @dataclass(frozen=True)
 class Column:
-    """Heading of a column; numbers stand to the right."""
+    """Heading of a column; numbers stand to the right, prose may break into lines."""
 
     name: str
     numeric: bool = False
+    prose: bool = False
 
 
 @dataclass(frozen=True)
@@ -44,14 +45,15 @@ def make_table(
     *,
     columns: Sequence[str],
     numeric: Iterable[str] = (),
+    prose: Iterable[str] = (),
     rows: Sequence[Sequence[str]],
     simulated: str = "",
 ) -> Table:
     """Make a table of at most `MAX_ROWS` rows."""
-    right = set(numeric)
+    right, breaking = set(numeric), set(prose)
     return Table(
         caption=caption,
-        columns=tuple(Column(name, name in right) for name in columns),
+        columns=tuple(Column(name, name in right, name in breaking) for name in columns),
         rows=[list(row) for row in rows[:MAX_ROWS]],
         total=len(rows),
         simulated=simulated,
