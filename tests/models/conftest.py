@@ -8,6 +8,9 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+import torch
+
+torch.set_num_threads(1)
 
 T = 3000
 CHANNELS = ["EEG_C4", "EOG_L"]
