@@ -166,6 +166,15 @@ def test_recordings_keep_their_own_counts(tmp_path):
     assert spread["kappa"]["n"] == 2
 
 
+def test_rows_of_the_matrix_are_the_true_stages(tmp_path):
+    counted = count_test_epochs(write(tmp_path, predictions([0, 0, 3], [4, 4, 2])))
+    content = summarise(counted, cfg=CFG)["pooled"]
+    assert content["confusion_matrix"][0] == [0, 0, 0, 0, 2]
+    assert content["confusion_matrix"][3] == [0, 0, 1, 0, 0]
+    assert content["per_class"]["W"]["support"] == 2
+    assert content["per_class"]["REM"]["support"] == 0
+
+
 def test_each_dataset_has_its_own_block(tmp_path):
     frames = [
         predictions([0, 1, 2], [0, 1, 2], subject="a/1", recording="a1"),

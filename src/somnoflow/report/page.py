@@ -624,7 +624,7 @@ def provenance_table(runs: list[Run]) -> Table:
                 state,
                 str(made.get("code", NOTHING))[:12],
                 _short_commit(made.get("git_commit")),
-                str(made.get("started", NOTHING)).replace("T", " "),
+                str(made.get("started", NOTHING)).replace("T", " ").removesuffix("+00:00"),
                 _plain_number(made.get("seconds"), ".1f"),
                 _plain_number(made.get("peak_memory_mib"), ",.0f"),
                 str(made.get("device", NOTHING)),
