@@ -120,7 +120,7 @@ def test_other_rates_and_lengths(tiny: NeuroNet) -> None:
 
 
 def test_all_frames_at_once_is_the_frame_loop_in_evaluation(tiny: NeuroNet) -> None:
-    """Defect N19: one call of the frame backbone, bit for bit the loop's numbers."""
+    """Defect N19: one call of the frame backbone gives the loop's numbers."""
     tiny(torch.randn(4, 3000))  # running statistics other than 0 and 1
     tiny.eval()
     frames = tiny.make_frames(torch.randn(3, 3000))
@@ -240,6 +240,17 @@ def test_feature_is_the_mean_of_frame_tokens_without_cls(tiny: NeuroNet) -> None
         tiny.forward_features(x), latent[:, 1:].mean(1), rtol=1e-4, atol=1e-5
     )
     assert not torch.allclose(tiny.forward_features(x), latent[:, 0], atol=1e-2)
+
+
+def test_bfloat16_autocast_gives_nearly_the_same_losses(tiny: NeuroNet) -> None:
+    """The precision of training on a GPU, tried on the CPU."""
+    x = torch.randn(4, 3000)
+    plain = tiny(x, generator=torch.Generator().manual_seed(1))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        mixed = tiny(x, generator=torch.Generator().manual_seed(1))
+    mixed.total.backward()
+    assert mixed.total.item() == pytest.approx(plain.total.item(), rel=0.1)
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in tiny.parameters())
 
 
 def test_a_permuted_batch_gives_permuted_features(tiny: NeuroNet) -> None:

@@ -25,7 +25,7 @@ from somnoflow.fingerprint import RESULT_NEUTRAL, ROOT, closure
 from somnoflow.io.digest import DigestError
 from somnoflow.models.heads import load_head
 from somnoflow.models.pretrained import load_frozen
-from somnoflow.models.weights import write_weights
+from somnoflow.models.weights import read_tensors, write_weights
 from somnoflow.training.embedded import read_labelled
 from somnoflow.training.embedding import embed_batch
 from somnoflow.training.pretraining import build_neuronet
@@ -152,6 +152,15 @@ def test_frozen_weights_and_statistics_stay_as_they_are(shared: Cohort, encoder:
     model(torch.from_numpy(packed.read(np.arange(9))))
     drifted = [n for n, tensor in model.state_dict().items() if not torch.equal(tensor, before[n])]
     assert drifted  # the check above can fail
+
+
+def test_loading_keeps_every_weight(encoder: Path) -> None:
+    """Defect S1: no initialisation runs over loaded weights."""
+    model, _ = load_frozen(encoder)
+    stored = read_tensors(encoder)
+    state = model.state_dict()
+    assert state.keys() == stored.keys()
+    assert all(torch.equal(state[name], stored[name]) for name in stored)
 
 
 def test_embedding_leaves_the_encoder_file_alone_and_removes_stale_parts(

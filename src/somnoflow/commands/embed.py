@@ -10,7 +10,7 @@ from somnoflow.entry import Input, Inputs, Output, command
 from somnoflow.io.atomic import write_json
 from somnoflow.io.digest import sha256_file
 from somnoflow.models.pretrained import load_frozen
-from somnoflow.training.device import choose_device, set_threads
+from somnoflow.training.device import choose_device, prepare
 from somnoflow.training.embedding import embed_shard, remove_stale
 
 log = logging.getLogger(__name__)
@@ -20,8 +20,8 @@ def embed(
     *, encoder: Input, packed: Inputs, index: Output, gpus: int, threads: int, cfg: EmbedSlice
 ) -> None:
     """Embed all usable epochs, one file per shard beside the index."""
-    set_threads(threads)
     device = choose_device(gpus)
+    prepare(device, threads=threads)
     model, about = load_frozen(encoder)
     if about["channel"] != cfg.channel:
         raise ValueError(f"{encoder} was trained on {about['channel']}, wanted {cfg.channel}")

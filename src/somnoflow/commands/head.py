@@ -3,7 +3,7 @@
 from somnoflow.config.head_slice import HeadSlice
 from somnoflow.entry import Input, Output, command
 from somnoflow.models.heads import write_knn, write_linear
-from somnoflow.training.device import set_threads
+from somnoflow.training.device import choose_device, prepare
 from somnoflow.training.embedded import read_labelled
 from somnoflow.training.history import write_history
 from somnoflow.training.probing import fit_knn, train_linear
@@ -21,7 +21,7 @@ def head(
     cfg: HeadSlice,
 ) -> None:
     """Train the probe that `cfg` names; the linear one is chosen by the validation subjects."""
-    set_threads(threads)
+    prepare(choose_device(0), threads=threads)
     roles = read_roles(split, fold=fold)
     train, val = (
         read_labelled(embeddings, subjects=subjects) for subjects in (roles.train, roles.val)

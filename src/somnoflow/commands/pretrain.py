@@ -8,7 +8,7 @@ from somnoflow.config.pretrain import PretrainSlice
 from somnoflow.data.packed import PackedEpochs
 from somnoflow.entry import Input, Inputs, Output, command
 from somnoflow.fingerprint import fingerprint
-from somnoflow.training.device import choose_device, set_threads
+from somnoflow.training.device import choose_device, prepare
 from somnoflow.training.history import write_history
 from somnoflow.training.pretraining import build_neuronet, fit
 from somnoflow.training.resume import resume_key
@@ -28,7 +28,8 @@ def pretrain(
     cfg: PretrainSlice,
 ) -> None:
     """Pre-train NeuroNet and keep the pass with the lowest loss on the validation subjects."""
-    set_threads(threads)
+    device = choose_device(gpus)
+    prepare(device, threads=threads)
     for path in packed:
         found = json.loads(path.read_text(encoding="utf-8"))["sampling_rate"]
         if found != cfg.sampling_rate:
@@ -61,7 +62,7 @@ def pretrain(
         cfg=cfg.pretrain,
         about=about,
         folder=resume / key,
-        device=choose_device(gpus),
+        device=device,
     )
     shutil.copyfile(best, encoder)
     write_history(training, rows)

@@ -2,7 +2,7 @@
 
 from somnoflow.entry import Input, Output, command
 from somnoflow.models.heads import load_head
-from somnoflow.training.device import set_threads
+from somnoflow.training.device import choose_device, prepare
 from somnoflow.training.embedded import read_dimension
 from somnoflow.training.roles import read_roles
 from somnoflow.training.scoring import score_subjects, write_predictions
@@ -12,7 +12,7 @@ def score(
     *, embeddings: Input, head: Input, split: Input, predictions: Output, fold: int, threads: int
 ) -> None:
     """Score each epoch once; those without a usable signal get no stage."""
-    set_threads(threads)
+    prepare(choose_device(0), threads=threads)
     roles = read_roles(split, fold=fold)
     trained = load_head(head, dimension=read_dimension(embeddings))
     table = score_subjects(embeddings, head=trained, roles=roles, fold=fold)

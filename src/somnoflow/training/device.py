@@ -25,10 +25,13 @@ def choose_device(gpus: int) -> torch.device:
     return device
 
 
-def set_threads(threads: int) -> None:
-    """Let torch use `threads` CPU threads, and only algorithms that repeat to the bit."""
+def prepare(device: torch.device, *, threads: int) -> None:
+    """Let torch use `threads` CPU threads and, on the CPU, only what repeats to the bit.
+
+    On a GPU some operations have no such form: results there agree, but not to the bit.
+    """
     torch.set_num_threads(threads)
-    # On CUDA some operations have no such algorithm; results there agree, but not to the bit.
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    # Deterministic mode also fills new memory with NaN, which costs time and changes nothing here.
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    if device.type == "cpu":
+        torch.use_deterministic_algorithms(True)
+        # This mode also fills new memory with NaN, which costs time and changes no result here.
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]

@@ -10,6 +10,7 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import TQDMProgressBar
+from lightning.pytorch.plugins.environments import LightningEnvironment
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -245,6 +246,9 @@ def _trainer(
         max_epochs=cfg.passes,
         gradient_clip_val=cfg.gradient_clip or None,
         callbacks=[passes, *bar],
+        # Without it Lightning takes ranks from Slurm's variables and requeues jobs by itself;
+        # both are Snakemake's business.
+        plugins=[LightningEnvironment()],
         default_root_dir=folder,
         logger=False,
         enable_checkpointing=False,

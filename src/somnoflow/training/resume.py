@@ -86,6 +86,11 @@ class PassCheckpoints(pl.Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over the record of the passes before the stop."""
         self.rows = state_dict["rows"]
+        if not self.best_weights.exists():
+            raise FileNotFoundError(
+                f"{self.best_weights} is missing beside {CHECKPOINT}. "
+                f"Delete the folder {self._folder} to train from the beginning"
+            )
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the best weights where they improved, then the state, then remove what is old."""
