@@ -19,6 +19,7 @@ PROBABILITIES = [f"p_{name}" for name in STAGE_NAMES]
 COLUMNS = [*RECORDING_KEY, "epoch", "fold", "role", "stage", "usable", "predicted", *PROBABILITIES]
 COUNTS = ["epochs", "scored", "unscored", "unusable", "unscored_unusable"]
 SUM_TOLERANCE = 1e-3
+REMAKE = "Make it again with the rule score."
 N_STAGES = len(STAGE_NAMES)
 
 
@@ -121,10 +122,9 @@ def count_test_epochs(paths: Sequence[Path]) -> Counted:
     """
     tables, cells = [], []
     tested: dict[str, Path] = {}
-    # Fold by fold: memory is that of the largest fold, and a subject of two folds is an error.
     for path in paths:
-        frame = read_test_epochs(path)
-        for subject in frame["subject"].unique().sort():
+        table, confusion = _count(scan_test_epochs(path), path)
+        for subject in table["subject"].unique().sort():
             if subject in tested:
                 raise ValueError(
                     f"subject {subject} is a test subject in {tested[subject]} and in {path}, "
@@ -132,7 +132,6 @@ def count_test_epochs(paths: Sequence[Path]) -> Counted:
                     "each fold's file once."
                 )
             tested[subject] = path
-        table, confusion = _count(frame)
         tables.append(table)
         cells.append(confusion)
     table = pl.concat(tables) if tables else pl.DataFrame()
@@ -145,79 +144,92 @@ def count_test_epochs(paths: Sequence[Path]) -> Counted:
     return Counted(table[order], np.concatenate(cells)[order])
 
 
-def read_test_epochs(path: Path) -> pl.DataFrame:
-    """Read the test rows of one fold, one row per epoch, and check them.
+def scan_test_epochs(path: Path) -> pl.LazyFrame:
+    """Give the test rows of one fold, one row per epoch, not yet read.
 
     Raises
     ------
     ValueError
-        As in `count_test_epochs`, with the file and the first offending epoch.
+        Where a column is missing.
     """
     scan = pl.scan_parquet(path, hive_partitioning=False)
     missing = [name for name in COLUMNS if name not in scan.collect_schema().names()]
     if missing:
-        raise ValueError(f"{path} lacks the columns {missing}. Make it again with the rule score.")
-    frame = scan.filter(pl.col("role") == "test").collect()
-    _check(frame, path)
-    return frame
+        raise ValueError(f"{path} lacks the columns {missing}. {REMAKE}")
+    return scan.filter(pl.col("role") == "test").select(COLUMNS)
 
 
-def _check(frame: pl.DataFrame, path: Path) -> None:
+def _check_rows(scan: pl.LazyFrame, path: Path) -> None:
     stage, predicted, usable = pl.col("stage"), pl.col("predicted"), pl.col("usable")
     total = pl.sum_horizontal(PROBABILITIES, ignore_nulls=False)
     possible = pl.all_horizontal(pl.col(name).is_between(0, 1) for name in PROBABILITIES)
-    problems = [
-        (usable.is_null(), "usable is empty, wanted true or false"),
-        (~stage.is_between(-1, N_STAGES - 1).fill_null(value=False), "stage is not in -1..4"),
-        (
-            usable & ~predicted.is_between(0, N_STAGES - 1).fill_null(value=False),
-            "predicted is not in 0..4 though the epoch is usable",
-        ),
-        (~usable & (predicted.fill_null(-2) != -1), "predicted is not -1 in an unusable epoch"),
-        (
-            usable & ~(possible & ((total - 1).abs() <= SUM_TOLERANCE)).fill_null(value=False),
-            f"the five probabilities are not 0..1 with the sum 1 (+-{SUM_TOLERANCE:g})",
-        ),
-        (
-            pl.struct([*RECORDING_KEY, "epoch"]).is_duplicated(),
-            "the epoch appears more than once",
-        ),
-        (pl.col("fold").n_unique().over("subject") > 1, "the subject is tested in two folds"),
-    ]
-    for condition, problem in problems:
-        bad = frame.filter(condition)
-        if not bad.is_empty():
-            row = bad.row(0, named=True)
+    problems = {
+        "usable is empty, wanted true or false": usable.is_null(),
+        "stage is not in -1..4": ~_within(stage, -1),
+        "predicted is not in 0..4 though the epoch is usable": usable & ~_within(predicted, 0),
+        "predicted is not -1 in an unusable epoch": ~usable & (predicted.fill_null(-2) != -1),
+        f"the five probabilities are not 0..1 with the sum 1 (+-{SUM_TOLERANCE:g})": usable
+        & ~(possible & ((total - 1).abs() <= SUM_TOLERANCE)).fill_null(value=False),
+    }
+    found = scan.select(
+        condition.sum().alias(problem) for problem, condition in problems.items()
+    ).collect(engine="streaming")
+    for problem, rows in found.row(0, named=True).items():
+        if rows:
+            row = scan.filter(problems[problem]).head(1).collect().row(0, named=True)
             shown = {name: row[name] for name in ("stage", "usable", "predicted", *PROBABILITIES)}
             raise ValueError(
-                f"{path}: {problem} ({bad.height} row(s), first: {row['subject']} "
-                f"{row['recording']} epoch {row['epoch']}, {shown}). "
-                "Make it again with the rule score."
+                f"{path}: {problem} ({rows} row(s), one of them: {row['subject']} "
+                f"{row['recording']} epoch {row['epoch']}, {shown}). {REMAKE}"
             )
 
 
-def _count(frame: pl.DataFrame) -> tuple[pl.DataFrame, np.ndarray]:
-    has_stage, usable = pl.col("stage") >= 0, pl.col("usable")
-    table = (
-        frame.group_by(RECORDING_KEY)
-        .agg(
-            fold=pl.col("fold").first(),
-            epochs=pl.len().cast(pl.Int64),
-            scored=(has_stage & usable).sum().cast(pl.Int64),
-            unscored=(~has_stage).sum().cast(pl.Int64),
-            unusable=(has_stage & ~usable).sum().cast(pl.Int64),
-            unscored_unusable=(~has_stage & ~usable).sum().cast(pl.Int64),
+def _within(code: pl.Expr, lowest: int) -> pl.Expr:
+    return code.is_between(lowest, N_STAGES - 1).fill_null(value=False)
+
+
+def _check_recordings(table: pl.DataFrame, path: Path) -> None:
+    twice = table.filter(pl.col("epochs") != pl.col("different"))
+    if not twice.is_empty():
+        row = twice.row(0, named=True)
+        raise ValueError(
+            f"{path}: an epoch appears more than once: {row['subject']} {row['recording']} has "
+            f"{row['epochs']} rows of {row['different']} epochs. {REMAKE}"
         )
-        .sort(RECORDING_KEY)
-        .with_row_index("row")
-    )
+    folds = table.group_by("subject").agg(low=pl.col("fold").min(), high=pl.col("last").max())
+    for subject, low, high in folds.filter(pl.col("low") != pl.col("high")).rows():
+        raise ValueError(
+            f"{path}: subject {subject} is tested in two folds ({low} and {high}). {REMAKE}"
+        )
+
+
+def _count(scan: pl.LazyFrame, path: Path) -> tuple[pl.DataFrame, np.ndarray]:
+    """Check and count one fold, streaming the file instead of loading it."""
+    _check_rows(scan, path)
+    has_stage, usable = pl.col("stage") >= 0, pl.col("usable")
+    counts = {
+        "epochs": pl.len(),
+        "scored": (has_stage & usable).sum(),
+        "unscored": (~has_stage).sum(),
+        "unusable": (has_stage & ~usable).sum(),
+        "unscored_unusable": (~has_stage & ~usable).sum(),
+        "different": pl.col("epoch").n_unique(),
+    }
     cell = pl.col("stage").cast(pl.Int64) * N_STAGES + pl.col("predicted").cast(pl.Int64)
-    cells = (
-        frame.filter(has_stage & usable)
-        .group_by(*RECORDING_KEY, cell=cell)
-        .agg(n=pl.len())
-        .join(table.select("row", *RECORDING_KEY), on=RECORDING_KEY)
+    tables = scan.group_by(RECORDING_KEY).agg(
+        fold=pl.col("fold").min(),
+        last=pl.col("fold").max(),
+        **{name: expression.cast(pl.Int64) for name, expression in counts.items()},
+    )
+    cells = scan.filter(has_stage & usable).group_by(*RECORDING_KEY, cell=cell).agg(n=pl.len())
+    table = tables.collect(engine="streaming").sort(RECORDING_KEY).with_row_index("row")
+    _check_recordings(table, path)
+    filled = cells.collect(engine="streaming").join(
+        table.select("row", *RECORDING_KEY), on=RECORDING_KEY
     )
     confusion = np.zeros((table.height, N_STAGES**2), dtype=np.int64)
-    confusion[cells["row"].to_numpy(), cells["cell"].to_numpy()] = cells["n"].to_numpy()
-    return table.drop("row"), confusion.reshape(-1, N_STAGES, N_STAGES)
+    confusion[filled["row"].to_numpy(), filled["cell"].to_numpy()] = filled["n"].to_numpy()
+    return (
+        table.drop("row", "last", "different"),
+        confusion.reshape(-1, N_STAGES, N_STAGES),
+    )

@@ -14,7 +14,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from somnoflow.config.report import Report
-from somnoflow.evaluate.confusion import RECORDING_KEY, agreement, read_test_epochs
+from somnoflow.evaluate.confusion import RECORDING_KEY, agreement, scan_test_epochs
 from somnoflow.report.figures import (
     COLOURS,
     UNKNOWN,
@@ -572,9 +572,9 @@ def nights(models: list[Model], chosen: pl.DataFrame, cohort: Cohort) -> list[Ni
         for path in model.predictions:
             if not drawn:
                 continue
-            epochs = read_test_epochs(path).join(
-                chosen.select(RECORDING_KEY), on=RECORDING_KEY, how="semi"
-            )
+            keys = chosen.lazy().select(RECORDING_KEY)
+            rows_of_chosen = scan_test_epochs(path).join(keys, on=RECORDING_KEY, how="semi")
+            epochs = rows_of_chosen.collect().sort("epoch")
             for key, rows in epochs.group_by(RECORDING_KEY, maintain_order=True):
                 dataset, subject, recording = (str(part) for part in key)
                 badge = "simulated" if cohort.is_simulated(dataset, recording) else ""
