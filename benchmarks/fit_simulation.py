@@ -1,7 +1,7 @@
 """Fit the statistics tables of ``somnoflow.simulate`` to real nights.
 
 Reads the open material in the folder named by ``SOMNOFLOW_REAL_DATA`` and writes the small ``.tsv``
-tables beside the simulation's modules. The tables hold counts, quantiles and spectra only, no samples.
+tables beside the simulation's modules: counts, quantiles and spectra only, no samples.
 
 Usage: ``SOMNOFLOW_REAL_DATA=... python benchmarks/fit_simulation.py``
 """
@@ -16,7 +16,10 @@ from scipy.signal import welch
 
 TABLES = Path(__file__).parents[1] / "src" / "somnoflow" / "simulate"
 STAGES = ("W", "N1", "N2", "N3", "R")
-CLOCK_EDGES_MIN = (0.0, 4.0, 20.0, 45.0, 70.0)
+CLOCKS = (
+    *(("sleep onset", minutes) for minutes in (0.0, 20.0, 45.0, 70.0)),
+    *(("REM", minutes) for minutes in (0.0, 4.0, 20.0, 45.0, 70.0)),
+)
 QUANTILES = np.linspace(0.0, 1.0, 21)
 WAKE_KEPT_EPOCHS = 60
 SLEEP_EDF = {"W": 0, "1": 1, "2": 2, "3": 3, "4": 3, "R": 4}
@@ -32,7 +35,7 @@ RESPIRATORY = {
 
 
 def read_sleep_edf_hypnogram(path: Path) -> np.ndarray:
-    """Stages of one Sleep-EDF night, wake kept 30 min around sleep; movement takes the stage before."""
+    """Stages of a Sleep-EDF night, wake kept 30 min around sleep; movement continues its stage."""
     stages: list[int] = []
     for annotation in edfio.read_edf(path).annotations:
         name = annotation.text.removeprefix("Sleep stage ").strip()
@@ -52,14 +55,16 @@ def cut_into_runs(stages: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarra
 
 
 def fit_hypnogram(nights: list[np.ndarray]) -> None:
-    """Count transitions by third of the night and by time since REM; quantiles of run lengths."""
-    counts = np.zeros((3, len(CLOCK_EDGES_MIN), 5, 5), dtype=int)
+    """Count transitions by third of the night and time since sleep onset or REM; run lengths."""
+    counts = np.zeros((3, len(CLOCKS), 5, 5), dtype=int)
+    first_cycle = np.array([minutes for start, minutes in CLOCKS if start == "sleep onset"])
+    later_cycles = np.array([minutes for start, minutes in CLOCKS if start == "REM"])
     lengths: dict[tuple[int, int], list[int]] = {(t, s): [] for t in range(3) for s in range(5)}
     for night in nights:
         asleep = np.flatnonzero(night > 0)
         sleep = night[asleep[0] : asleep[-1] + 1]
         codes, starts, runs = cut_into_runs(sleep)
-        last_rem_end = 0
+        last_rem_end = None
         for i in range(len(codes)):
             end = starts[i] + runs[i]
             if codes[i] == 4:
@@ -67,10 +72,14 @@ def fit_hypnogram(nights: list[np.ndarray]) -> None:
             lengths[min(2, 3 * starts[i] // len(sleep)), codes[i]].append(int(runs[i]))
             if i + 1 < len(codes):
                 third = min(2, 3 * end // len(sleep))
-                clock = np.searchsorted(CLOCK_EDGES_MIN, (end - last_rem_end) / 2, "right") - 1
+                if last_rem_end is None:
+                    clock = np.searchsorted(first_cycle, end / 2, "right") - 1
+                else:
+                    clock = np.searchsorted(later_cycles, (end - last_rem_end) / 2, "right") - 1
+                    clock += len(first_cycle)
                 counts[third, clock, codes[i], codes[i + 1]] += 1
     rows = [
-        {"third": t, "clock_from_min": CLOCK_EDGES_MIN[c], "stage": STAGES[s]}
+        {"third": t, "since": CLOCKS[c][0], "from_min": CLOCKS[c][1], "stage": STAGES[s]}
         | {f"to_{name}": int(counts[t, c, s, k]) for k, name in enumerate(STAGES)}
         for t, c, s in np.ndindex(counts.shape[:3])
     ]
@@ -79,13 +88,16 @@ def fit_hypnogram(nights: list[np.ndarray]) -> None:
     for (third, stage), values in sorted(lengths.items()):
         pooled = values if len(values) >= 20 else lengths[1, stage]
         quantiles = np.quantile(pooled, QUANTILES)
-        columns = {f"q{100 * q:03.0f}": round(float(v), 1) for q, v in zip(QUANTILES, quantiles, strict=True)}
+        columns = {
+            f"q{100 * q:03.0f}": round(float(v), 1)
+            for q, v in zip(QUANTILES, quantiles, strict=True)
+        }
         rows.append({"third": third, "stage": STAGES[stage], "runs": len(values)} | columns)
     write_table("hypnogram_durations.tsv", rows)
 
 
 def read_ucddb(folder: Path, name: str) -> tuple[np.ndarray, np.ndarray, float]:
-    """Epochs in uV, shape (n, samples), their stages (-1 unscored or flat) and the sampling rate."""
+    """Epochs in uV, shape (n, samples), stages (-1 unscored or flat) and the sampling rate."""
     signal = edfio.read_edf(folder / f"{name}.edf").signals[0]
     stages = UCDDB[np.loadtxt(folder / f"{name}_stage.txt", dtype=int)]
     length = int(30 * signal.sampling_frequency)
@@ -95,7 +107,7 @@ def read_ucddb(folder: Path, name: str) -> tuple[np.ndarray, np.ndarray, float]:
 
 
 def fit_spectra(folder: Path, recordings: list[str]) -> None:
-    """Median log10 PSD (uV^2/Hz) per stage, and its spread between subjects where several have it."""
+    """Median log10 PSD (uV^2/Hz) per stage, and its spread where several subjects have it."""
     # The recordings carry a line at 22 Hz and a notch at 50 Hz that are not EEG.
     high = np.r_[16, 18, 20, np.arange(24, 45, 2)]
     targets = np.r_[np.arange(0.4, 2.0, 0.2), np.arange(2, 16, 0.5), high]
@@ -125,7 +137,7 @@ def fit_spectra(folder: Path, recordings: list[str]) -> None:
 
 
 def fit_features(table: Path) -> None:
-    """Median, between-subject and within-subject spread of the log features per stage (Sleep-EDF-78)."""
+    """Median and log spread between and within subjects of features per stage (Sleep-EDF-78)."""
     features = pl.read_parquet(table).filter(pl.col("stage_rk") < 6)
     features = features.with_columns(
         stage=pl.col("stage_rk").replace_strict({0: 0, 1: 1, 2: 2, 3: 3, 4: 3, 5: 4})
@@ -137,7 +149,9 @@ def fit_features(table: Path) -> None:
             logs = features.filter(pl.col(column) > 0).with_columns(v=pl.col(column).log())
             for stage in range(5):
                 one = logs.filter(pl.col("stage") == stage)
-                subjects = one.group_by("subject").agg(m=pl.col("v").median(), s=pl.col("v").std(), n=pl.len())
+                subjects = one.group_by("subject").agg(
+                    m=pl.col("v").median(), s=pl.col("v").std(), n=pl.len()
+                )
                 subjects = subjects.filter(pl.col("n") >= 20)
                 rows.append(
                     {"channel": channel, "feature": name, "stage": STAGES[stage]}
@@ -149,7 +163,7 @@ def fit_features(table: Path) -> None:
 
 
 def fit_respiratory(folder: Path, recordings: list[str]) -> None:
-    """Share and duration quantiles per label, rate per stage relative to N2, events per hour of sleep."""
+    """Share and durations per label, rate per stage relative to N2, events per hour of sleep."""
     durations: dict[str, list[float]] = {label: [] for label in dict.fromkeys(RESPIRATORY.values())}
     by_stage, hours, indices = np.zeros(5), np.zeros(5), []
     for name in recordings:
@@ -170,21 +184,32 @@ def fit_respiratory(folder: Path, recordings: list[str]) -> None:
     grid = np.quantile
     rows = [
         {"quantity": f"duration_s {label}", "weight": round(len(values) / total, 3)}
-        | {f"q{100 * q:03.0f}": round(float(v), 1) for q, v in zip(QUANTILES, grid(values, QUANTILES), strict=True)}
+        | {
+            f"q{100 * q:03.0f}": round(float(v), 1)
+            for q, v in zip(QUANTILES, grid(values, QUANTILES), strict=True)
+        }
         for label, values in durations.items()
     ]
     rows.append(
         {"quantity": "index_per_hour", "weight": 1.0}
-        | {f"q{100 * q:03.0f}": round(float(v), 1) for q, v in zip(QUANTILES, grid(indices, QUANTILES), strict=True)}
+        | {
+            f"q{100 * q:03.0f}": round(float(v), 1)
+            for q, v in zip(QUANTILES, grid(indices, QUANTILES), strict=True)
+        }
     )
     write_table("respiratory_events.tsv", rows)
-    rows = [{"stage": s, "relative_rate": round(float(r / rate[2]), 3)} for s, r in zip(STAGES, rate, strict=True)]
+    rows = [
+        {"stage": s, "relative_rate": round(float(r / rate[2]), 3)}
+        for s, r in zip(STAGES, rate, strict=True)
+    ]
     write_table("respiratory_stages.tsv", rows)
 
 
 def write_table(name: str, rows: list[dict]) -> None:
     """Write one table; its sources are stated in the docstring of the module that reads it."""
-    pl.DataFrame(rows, infer_schema_length=None).write_csv(TABLES / name, separator="\t", null_value="")
+    pl.DataFrame(rows, infer_schema_length=None).write_csv(
+        TABLES / name, separator="\t", null_value=""
+    )
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
 """Score simulated nights with YASA's stager, which knows nothing of the simulation.
 
-Prints a Markdown table: Cohen's kappa and accuracy per night, their means, F1 per stage over all nights.
+Prints Markdown tables: Cohen's kappa and accuracy per night with their means; F1 per stage.
 
 Usage: ``python benchmarks/simulated_yasa.py [--subjects S0001 S0002 ...] [--seed 1] [--hours 7.5]``
 """

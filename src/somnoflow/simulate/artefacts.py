@@ -1,4 +1,4 @@
-"""Artefacts of the simulated recordings: movement, electrode pops, mains, sweat, lost electrodes."""
+"""Artefacts of the simulated recordings: movement, pops, mains, sweat, lost electrodes."""
 
 import numpy as np
 
@@ -18,7 +18,7 @@ MOVEMENT_GAIN = {"EEG": 1.0, "EOG": 1.5, "EMG": 0.8}
 
 
 def draw_movement(rng: np.random.Generator, traits: Traits, state: SleeperState) -> np.ndarray:
-    """Draw the strength of body movement at each frame: in wake, with arousals, now and then in sleep.
+    """Draw the strength of body movement at each frame: in wake, with arousals, rarely in sleep.
 
     Returns
     -------
@@ -26,13 +26,14 @@ def draw_movement(rng: np.random.Generator, traits: Traits, state: SleeperState)
         Zero where still, about one in a typical movement, shape (n_frames,).
     """
     n = len(state.mixture)
-    rate = traits.movement_per_hour / 3600 * (1 + 8 * state.mixture[:, W] + 15 * state.arousal)
+    rate = traits.movement_per_hour / 3600 * (1 + 8 * state.mixture[:, W] + 10 * state.arousal)
     strength = np.zeros(n)
     for time in draw_times(rng, rate):
         start = int(time // 2)
         stop = start + 1 + rng.poisson(1.8)
         strength[start:stop] = np.exp(0.6 * rng.standard_normal())
-    return strength
+    # A sleeper shifts; only the awake turn over and sit up.
+    return strength * (0.35 + 0.65 * state.mixture[:, W] * (1 - state.arousal))
 
 
 def add_artefacts(
@@ -69,7 +70,7 @@ def add_artefacts(
         kind = label[:3]
         gain = MOVEMENT_GAIN[kind]
         psd = (gain * movement[:, None]) ** 2 * (
-            (15.0 if kind == "EMG" else 45.0) ** 2 * slow + 14.0**2 * fast
+            (15.0 if kind == "EMG" else 60.0) ** 2 * slow + 14.0**2 * fast
         )
         signal += synthesise_noise(rng, psd, sampling_rate=EEG_RATE, n_samples=n)
         _add_mains(rng, signal, traits)
@@ -86,7 +87,9 @@ def _add_mains(rng: np.random.Generator, signal: np.ndarray, traits: Traits) -> 
     # Mains is never exactly 50 or 60 Hz.
     hertz = traits.mains_hz + rng.normal(0, 0.02)
     turn = 2 * np.pi * hertz / EEG_RATE
-    signal += envelope * np.sin(turn * np.arange(len(signal)) + rng.uniform(0, 6.28)).astype(np.float32)
+    signal += envelope * np.sin(turn * np.arange(len(signal)) + rng.uniform(0, 6.28)).astype(
+        np.float32
+    )
 
 
 def _add_pops(
@@ -95,7 +98,9 @@ def _add_pops(
     """Add sudden steps that fade within a second or two."""
     times = draw_times(rng, np.full(n_frames, traits.pops_per_hour / 3600))
     time = np.arange(int(4 * EEG_RATE)) / EEG_RATE
-    heights = rng.choice([-1, 1], (len(times), 1)) * rng.lognormal(np.log(150), 0.5, (len(times), 1))
+    heights = rng.choice([-1, 1], (len(times), 1)) * rng.lognormal(
+        np.log(150), 0.5, (len(times), 1)
+    )
     waves = heights * np.exp(-time / rng.uniform(0.2, 0.8, (len(times), 1)))
     add_waves(signal, times, waves, sampling_rate=EEG_RATE)
 

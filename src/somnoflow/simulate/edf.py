@@ -37,9 +37,9 @@ def write_night(night: Night, *, recording: Path, annotations: Path) -> None:
         Where the stages (one annotation per run of equal epochs) and events go.
     """
     header = _make_header(night.subject)
-    edfio.Edf([_to_edf(signal) for signal in night.signals], data_record_duration=RECORD_S, **header).write(
-        recording
-    )
+    edfio.Edf(
+        [_to_edf(signal) for signal in night.signals], data_record_duration=RECORD_S, **header
+    ).write(recording)
     edfio.Edf([], annotations=_annotate(night), **header).write(annotations)
 
 
@@ -76,7 +76,9 @@ def _annotate(night: Night) -> list[edfio.EdfAnnotation]:
     lengths = np.diff(np.r_[starts, len(night.stages)])
     stages = [
         edfio.EdfAnnotation(
-            float(start * EPOCH_S), float(length * EPOCH_S), f"Sleep stage {STAGES[night.stages[start]]}"
+            float(start * EPOCH_S),
+            float(length * EPOCH_S),
+            f"Sleep stage {STAGES[night.stages[start]]}",
         )
         for start, length in zip(starts, lengths, strict=True)
     ]

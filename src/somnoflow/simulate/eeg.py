@@ -37,7 +37,9 @@ EEG_RATE = 128.0
 SITE_FACTOR = 1.1
 BAND_CENTRES_HZ = np.array([0.5, 1.5, 4.0, 8.0, 13.0, 22.0, 40.0])
 BACKGROUND_SHARE = np.array([0.85, 0.95, 0.85, 0.85, 0.9])
-"""Part of the target amplitude given to the background in W, N1, N2, N3, REM; events carry the rest."""
+"""Part of the amplitude that is background in W, N1, N2, N3, REM; single waves carry the rest."""
+WAXING = np.array([0.5, 0.5, 0.35, 0.0, 0.5])
+"""Spread of the log amplitude over seconds in W, N1, N2, N3, REM (scaled like the slow spread)."""
 AMBIGUITY = np.array(
     [
         [0.00, 0.70, 0.00, 0.00, 0.30],
@@ -48,7 +50,7 @@ AMBIGUITY = np.array(
     ]
 )
 """What an epoch of each stage (row) partly looks like when it is not typical (rows sum to one)."""
-AMBIGUITY_MEAN = np.array([0.10, 0.30, 0.16, 0.18, 0.14])
+AMBIGUITY_MEAN = np.array([0.08, 0.26, 0.13, 0.16, 0.11])
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,7 @@ def load_spectra() -> tuple[np.ndarray, np.ndarray]:
 
 @cache
 def load_amplitudes() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Read epoch standard deviation (uV), its log spread between and within subjects, shapes (5,)."""
+    """Read epoch standard deviation (uV), its log spread between and within subjects, each (5,)."""
     rows = _read_rows(Path(__file__).with_name("eeg_features.tsv"))
     table = np.array([[float(v) for v in r[3:6]] for r in rows if r[:2] == ["Fpz-Cz", "std"]])
     return table[:, 0], table[:, 1], table[:, 2]
@@ -110,7 +112,7 @@ def _read_rows(path: Path) -> list[list[str]]:
 
 
 def _bridge_peaks(frequencies: np.ndarray, psd: np.ndarray) -> np.ndarray:
-    """Replace the alpha peak of wake and the sigma peak of N2 and N3 by a straight line in log-log."""
+    """Replace the alpha peak of W and the sigma peak of N2 and N3 by straight lines in log-log."""
     bridged = gaussian_filter1d(psd, 0.8, axis=1)
     for stage, low, high in ((W, 6.5, 12.5), (N2, 10.5, 16.0), (N3, 9.0, 16.0)):
         inside = (frequencies > low) & (frequencies < high)
@@ -144,7 +146,7 @@ def simulate_state(
     for onset, duration in zip(events.arousal_onsets, events.arousal_durations, strict=True):
         arousal[(times > onset - 1) & (times < onset + duration + 1)] = 1.0
     awake = np.eye(5)[W]
-    share = 0.7 * arousal[:, None]
+    share = 0.55 * arousal[:, None]
     mixture = (1 - share) * mixture + share * awake
     eyes_open = _draw_open_eyes(rng, stages, n_frames)
     return SleeperState(mixture, eyes_open, arousal)
@@ -167,7 +169,7 @@ def _mix_stages(rng: np.random.Generator, stages: np.ndarray, n_frames: int) -> 
 
 
 def _draw_open_eyes(rng: np.random.Generator, stages: np.ndarray, n_frames: int) -> np.ndarray:
-    """Draw whether the eyes are open: spells of about a minute, more often outside the sleep period."""
+    """Draw whether the eyes are open: spells of about a minute, mostly after the last sleep."""
     asleep = np.flatnonzero(stages != W)
     likely = np.full(n_frames, 0.25)
     if len(asleep):
@@ -204,6 +206,8 @@ def stage_psd(
     _, _, within = load_amplitudes()
     # Half of the spread from epoch to epoch is the mixture's, the rest is drawn here.
     swing = (state.mixture @ within) * draw_drift(rng, n_frames, correlation=12.0)
+    # Amplitude also waxes and wanes within an epoch, least in N3: real epochs are heavy-tailed.
+    swing += (state.mixture @ WAXING) * draw_drift(rng, n_frames, correlation=1.0)
     bands = 0.12 * draw_drift(rng, n_frames, correlation=5.0, shape=(N_EEG_BANDS,))
     log_psd = state.mixture @ per_stage + bands @ _band_weights(frequencies)
     log_psd += (2 * 0.45 / np.log(10)) * swing[:, None]
@@ -270,7 +274,7 @@ def simulate_fields(
     waves = _simulate_waves(rng, traits, state, n_samples)
     right = coupling * shared + rest * own_right + waves
     left = np.float32(rng.uniform(0.9, 1.1)) * (coupling * shared + rest * own_left + waves)
-    toward_eyes = np.float32(rng.uniform(0.45, 0.7))
+    toward_eyes = np.float32(rng.uniform(0.55, 0.85))
     mixed = toward_eyes * (0.7 * shared + 0.6 * waves)
     frontal_right = mixed + toward_eyes * (0.6 * front + 0.35 * own_right)
     frontal_left = mixed + toward_eyes * (0.6 * front + 0.35 * own_left)
@@ -284,15 +288,15 @@ def _simulate_waves(
     signal = _alpha_rhythm(rng, traits, state, n_samples)
     weights = state.mixture
     swing = np.exp(0.4 * draw_drift(rng, len(weights), correlation=12.0))
-    spindle_rate = traits.spindle_per_min / 60 * (weights[:, N2] + 0.35 * weights[:, N3]) * swing
+    spindle_rate = traits.spindle_per_min / 60 * (weights[:, N2] + 0.6 * weights[:, N3]) * swing
     times = draw_times(rng, spindle_rate)
     _add(signal, times, _spindles(rng, traits, len(times)))
     times = draw_times(rng, traits.k_per_min / 60 * weights[:, N2] * swing)
     _add(signal, times, _biphasic(rng, len(times), low_uv=90 * traits.amplitude, width_s=0.55))
     times = draw_times(rng, 2.5 / 60 * np.clip(weights[:, N1] - 0.3, 0, 1))
     _add(signal, times, _biphasic(rng, len(times), low_uv=55 * traits.amplitude, width_s=0.18))
-    times = draw_times(rng, 0.35 * weights[:, N3] ** 1.5 * swing)
-    _add(signal, times, _biphasic(rng, len(times), low_uv=0.7 * traits.slow_wave_uv, width_s=0.75))
+    times = draw_times(rng, 0.8 * weights[:, N3] ** 1.5 * swing)
+    _add(signal, times, _biphasic(rng, len(times), low_uv=0.4 * traits.slow_wave_uv, width_s=0.75))
     times = draw_times(rng, 0.9 / 60 * weights[:, REM])
     _add(signal, times, _sawtooth(rng, len(times), uv=14 * traits.amplitude))
     return signal
@@ -305,12 +309,12 @@ def _add(signal: np.ndarray, times: np.ndarray, waves: np.ndarray) -> None:
 def _alpha_rhythm(
     rng: np.random.Generator, traits: Traits, state: SleeperState, n_samples: int
 ) -> np.ndarray:
-    """Alpha with eyes closed: narrow noise at the subject's peak, waxing and waning, some in REM."""
+    """Alpha with eyes closed: narrow waxing noise at the subject's peak, a little of it in REM."""
     frequencies = frame_frequencies(EEG_RATE)
     peak = np.exp(-0.5 * ((frequencies - traits.alpha_hz) / 0.6) ** 2)
     peak /= peak.sum() * (frequencies[1] - frequencies[0])
     weights = state.mixture
-    closed = weights[:, W] * (1 - 0.85 * state.eyes_open) + 0.25 * weights[:, N1] ** 2
+    closed = weights[:, W] * (1 - 0.85 * state.eyes_open) + 0.15 * weights[:, N1] ** 2
     closed += 0.06 * weights[:, REM]
     swing = np.exp(0.5 * draw_drift(rng, len(weights), correlation=2.0))
     # At C4-M1 the rhythm has about half its occipital amplitude.
@@ -331,9 +335,7 @@ def _spindles(rng: np.random.Generator, traits: Traits, n: int) -> np.ndarray:
     return height * envelope * np.sin(phase)
 
 
-def _biphasic(
-    rng: np.random.Generator, n: int, *, low_uv: float, width_s: float
-) -> np.ndarray:
+def _biphasic(rng: np.random.Generator, n: int, *, low_uv: float, width_s: float) -> np.ndarray:
     """Negative then positive waves (vertex, K-complex, slow wave), shape (n, 3.5 widths)."""
     time = np.arange(int(3.5 * width_s * EEG_RATE)) / EEG_RATE
     width = width_s * np.exp(0.18 * rng.standard_normal((n, 1)))

@@ -45,7 +45,7 @@ class RespiratoryStatistics:
 
 @dataclass(frozen=True)
 class SleepEvents:
-    """Events of one night; all times in seconds from the start, all arrays of one group equally long.
+    """Events of one night; times in seconds from the start, arrays of one group equally long.
 
     Attributes
     ----------
@@ -99,7 +99,9 @@ def load_statistics() -> RespiratoryStatistics:
     rows = _read_rows(Path(__file__).with_name("respiratory_events.tsv"))
     table = {row[0]: [float(v) for v in row[1:]] for row in rows}
     by_label = np.array([table[f"duration_s {label}"] for label in LABELS])
-    rates = [float(row[1]) for row in _read_rows(Path(__file__).with_name("respiratory_stages.tsv"))]
+    rates = [
+        float(row[1]) for row in _read_rows(Path(__file__).with_name("respiratory_stages.tsv"))
+    ]
     return RespiratoryStatistics(
         durations=np.maximum(by_label[:, 1:], 10.0),
         shares=by_label[:, 0] / by_label[:, 0].sum(),
@@ -127,11 +129,13 @@ def simulate_events(rng: np.random.Generator, traits: Traits, stages: np.ndarray
     Returns
     -------
     SleepEvents
-        Respiratory events lie in sleep and do not overlap; each fall of SpO2 belongs to one of them.
+        Respiratory events lie in sleep and do not overlap; each has one fall of SpO2.
     """
     onsets, durations, labels = _draw_breathing(rng, traits, stages)
     apnea = labels < LABELS.index("Hypopnea")
-    remaining = np.where(apnea, rng.uniform(0.0, 0.07, len(onsets)), rng.uniform(0.3, 0.62, len(onsets)))
+    remaining = np.where(
+        apnea, rng.uniform(0.0, 0.07, len(onsets)), rng.uniform(0.3, 0.62, len(onsets))
+    )
     dips = _draw_dips(rng, traits, onsets, durations, remaining, night_s=len(stages) * EPOCH_S)
     # A hypopnea without a fall of 3 % is only scored with an arousal.
     needed = ~apnea & (dips[2] < SCORED_FALL_PERCENT)

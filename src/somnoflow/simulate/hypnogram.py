@@ -1,15 +1,16 @@
 """Simulated hypnograms: a semi-Markov model fitted to real nights.
 
 The next stage depends on the present stage, on the third of the sleep period and on the time since
-the last REM sleep (or sleep onset), so that cycles, early N3 and late REM come out of counted
-transitions. The length of each run of equal epochs is drawn from the quantiles of its stage and
-third. Sources of the two tables: the 39 hypnograms of the 20 Sleep-EDF-20 subjects (Kemp et al.
-2000, IEEE Trans Biomed Eng 47:1185; PhysioNet, ODC-By 1.0), R&K S3 and S4 = N3, wake within 30 min
-of sleep; made by ``benchmarks/fit_simulation.py``.
+the last REM sleep (in the first cycle: since sleep onset), so that cycles, early N3 and late REM
+come out of counted transitions. The length of each run of equal epochs is drawn from the quantiles
+of its stage and third. Sources of the two tables: the 39 hypnograms of the 20 Sleep-EDF-20
+subjects (Kemp et al. 2000, IEEE Trans Biomed Eng 47:1185; PhysioNet, ODC-By 1.0), R&K S3 and S4 =
+N3, wake within 30 min of sleep; made by ``benchmarks/fit_simulation.py``.
 
 Nights shorter than 7.5 h are compressed: clock and run lengths shrink by the square root of
 hours / 7.5, so one hour passes through about two short cycles. A night of at least half an hour is
-drawn again (at most 40 times) until all five stages have at least 2 % of the epochs each.
+drawn again (at most 40 times) until all five stages have at least 2 % of the epochs each and REM
+fills 5 to 36 % of the time after sleep onset (real nights, 5th to 95th percentile: 13 to 28 %).
 """
 
 from dataclasses import dataclass
@@ -33,15 +34,19 @@ class HypnogramStatistics:
 
     Attributes
     ----------
-    clock_min : np.ndarray
-        Lower edges, in minutes, of the bins of time since REM, shape (n_bins,).
+    first_cycle_min : np.ndarray
+        Lower edges, in minutes, of the bins of time since sleep onset, before any REM.
+    later_cycles_min : np.ndarray
+        Lower edges of the bins of time since the last REM.
     transitions : np.ndarray
-        Probability of the next stage, shape (3, n_bins, 5, 5): third, bin, from, to.
+        Probability of the next stage, shape (3, n_bins, 5, 5): third, bin (first cycle, then later
+        ones), from, to.
     durations : np.ndarray
         Quantiles of run lengths in epochs, shape (3, 5, n_quantiles).
     """
 
-    clock_min: np.ndarray
+    first_cycle_min: np.ndarray
+    later_cycles_min: np.ndarray
     transitions: np.ndarray
     durations: np.ndarray
 
@@ -50,17 +55,18 @@ class HypnogramStatistics:
 def load_statistics() -> HypnogramStatistics:
     """Read the fitted tables; sparse cells lean on the counts of their stage over all times."""
     table = _read_rows(Path(__file__).with_name("hypnogram_transitions.tsv"))
-    clock_min = np.unique([float(row[1]) for row in table])
-    counts = np.array([[float(v) for v in row[3:]] for row in table])
-    counts = counts.reshape(3, len(clock_min), 5, 5)
-    overall = counts.sum(axis=(0, 1), keepdims=True)
+    first = np.unique([float(row[2]) for row in table if row[1] == "sleep onset"])
+    later = np.unique([float(row[2]) for row in table if row[1] == "REM"])
+    counts = np.array([[float(v) for v in row[4:]] for row in table])
+    counts = counts.reshape(3, len(first) + len(later), 5, 5)
+    overall = counts.sum(axis=0, keepdims=True) + 0.02 * counts.sum(axis=(0, 1), keepdims=True)
     counts = counts + SMOOTHING_COUNTS * overall / overall.sum(axis=-1, keepdims=True)
     table = _read_rows(Path(__file__).with_name("hypnogram_durations.tsv"))
     durations = np.array([[float(v) for v in row[3:]] for row in table]).reshape(3, 5, -1)
     # Wake runs longer than half an hour are nights that were interrupted for other reasons.
     durations[:, W] = np.minimum(durations[:, W], 60)
     transitions = counts / counts.sum(axis=-1, keepdims=True)
-    return HypnogramStatistics(clock_min, transitions, durations)
+    return HypnogramStatistics(first, later, transitions, durations)
 
 
 def _read_rows(path: Path) -> list[list[str]]:
@@ -87,9 +93,15 @@ def simulate_hypnogram(rng: np.random.Generator, traits: Traits, n_epochs: int) 
     attempts = 40 if n_epochs >= 60 else 1
     for _ in range(attempts):
         stages = _draw_night(rng, traits, n_epochs)
-        if np.bincount(stages, minlength=5).min() >= 0.02 * n_epochs:
+        if _is_plausible(stages):
             break
     return stages
+
+
+def _is_plausible(stages: np.ndarray) -> bool:
+    counts = np.bincount(stages, minlength=5)
+    rem_share = counts[REM] / np.count_nonzero(np.cumsum(stages != W))
+    return bool(counts.min() >= 0.02 * len(stages) and 0.05 <= rem_share <= 0.36)
 
 
 def _draw_night(rng: np.random.Generator, traits: Traits, n_epochs: int) -> np.ndarray:
@@ -111,22 +123,38 @@ def _draw_sleep(
     pace: float,
 ) -> np.ndarray:
     tendency = np.array(
-        [traits.wake_tendency, traits.light_tendency, 1.0, traits.deep_tendency, traits.rem_tendency]
+        [
+            traits.wake_tendency,
+            traits.light_tendency,
+            1.0,
+            traits.deep_tendency,
+            traits.rem_tendency,
+        ]
     )
     stretch = np.sqrt(tendency) * pace
     stages = np.empty(n_epochs, dtype=np.int8)
-    stage, done, rem_end = N1, 0, 0
+    stage, done = N1, 0
+    rem_end: int | None = None
     while done < n_epochs:
         third = min(2, 3 * done // n_epochs)
-        end = min(n_epochs, done + _draw_run(rng, statistics.durations[third, stage], stretch[stage]))
+        end = min(
+            n_epochs, done + _draw_run(rng, statistics.durations[third, stage], stretch[stage])
+        )
         stages[done:end] = stage
         rem_end = end if stage == REM else rem_end
-        minutes = (end - rem_end) / 2 / pace
-        clock = np.searchsorted(statistics.clock_min, minutes, side="right") - 1
+        clock = _find_clock(statistics, epochs=(end - (rem_end or 0)) / pace, first=rem_end is None)
         odds = statistics.transitions[third, clock, stage] * tendency
         stage = int(rng.choice(5, p=odds / odds.sum()))
         done = end
     return stages
+
+
+def _find_clock(statistics: HypnogramStatistics, *, epochs: float, first: bool) -> int:
+    minutes = epochs * EPOCH_S / 60
+    if first:
+        return int(np.searchsorted(statistics.first_cycle_min, minutes, side="right")) - 1
+    later = int(np.searchsorted(statistics.later_cycles_min, minutes, side="right")) - 1
+    return len(statistics.first_cycle_min) + later
 
 
 def _draw_run(rng: np.random.Generator, quantiles: np.ndarray, stretch: float) -> int:

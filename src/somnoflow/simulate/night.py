@@ -1,8 +1,9 @@
 """One simulated night: stages, events and signals of one subject, as arrays.
 
 Nothing here is real: traits, stages, events and signals are drawn from fitted statistics and
-published values. The draws of a subject depend on its name, the seed and the length alone; each part
-(traits, hypnogram, EEG, ...) has its own generator, so a change in one leaves the others as they are.
+published values. The draws of a subject depend on its name, the seed and the length alone; each
+part (traits, hypnogram, EEG, ...) has its own generator, so a change in one leaves the others as
+they are.
 """
 
 from dataclasses import dataclass
@@ -92,7 +93,9 @@ def simulate_night(subject: str, *, seed: int, hours: float) -> Night:
         If the night is shorter than 0.1 hours.
     """
     if hours < MIN_HOURS:
-        raise ValueError(f"A simulated night of {hours} h is too short: use at least {MIN_HOURS} h.")
+        raise ValueError(
+            f"A simulated night of {hours} h is too short: use at least {MIN_HOURS} h."
+        )
     n_epochs = round(hours * 3600 / hypnogram.EPOCH_S)
     traits = simulate_traits(subject, seed=seed)
     stages = hypnogram.simulate_hypnogram(make_rng(subject, seed, "hypnogram"), traits, n_epochs)
@@ -133,11 +136,16 @@ def _simulate_signals(
     left_eye, right_eye = peripheral.simulate_eog(
         make_rng(subject, seed, "eog"), fields=fields, eyes=eyes, traits=traits
     )
+    muscle = peripheral.simulate_muscle(make_rng(subject, seed, "muscle"), traits, state, n)
     electrodes = {
-        "EEG C4-M1": fields.right + leak * (eyes[1] + 0.3 * eyes[0]) + heart + noise[0],
-        "EEG C3-M2": fields.left + leak * (eyes[0] + 0.3 * eyes[1]) - 0.6 * heart + noise[1],
-        "EOG E1-M2": left_eye - 0.8 * heart,
-        "EOG E2-M2": right_eye - 0.8 * heart,
+        "EEG C4-M1": fields.right + leak * (eyes[1] + 0.3 * eyes[0]) + heart + muscle + noise[0],
+        "EEG C3-M2": fields.left
+        + leak * (eyes[0] + 0.3 * eyes[1])
+        - 0.6 * heart
+        + 0.8 * muscle
+        + noise[1],
+        "EOG E1-M2": left_eye - 0.8 * heart + 0.4 * muscle,
+        "EOG E2-M2": right_eye - 0.8 * heart + 0.35 * muscle,
         "EMG Chin": peripheral.simulate_chin(make_rng(subject, seed, "chin"), traits, state, n)
         + 0.5 * heart,
     }

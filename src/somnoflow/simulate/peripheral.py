@@ -9,7 +9,6 @@ from somnoflow.simulate.events import LABELS, SleepEvents
 from somnoflow.simulate.hypnogram import N1, REM, W
 from somnoflow.simulate.subject import Traits
 from somnoflow.simulate.synthesis import (
-    FRAME_S,
     add_waves,
     draw_drift,
     draw_times,
@@ -44,16 +43,18 @@ def simulate_eyes(
     conjugate = np.zeros(n_samples, dtype=np.float32)
     common = np.zeros(n_samples, dtype=np.float32)
     awake = weights[:, W] * state.eyes_open
-    times = draw_times(rng, 0.7 * awake + 0.06 * weights[:, W] * (1 - state.eyes_open))
+    times = draw_times(rng, 1.1 * awake + 0.06 * weights[:, W] * (1 - state.eyes_open))
     _add_saccades(rng, conjugate, times, traits.eye_uv * 0.6)
     late = np.linspace(0.6, 1.4, len(weights))
-    bursts = np.exp(2.2 * draw_drift(rng, len(weights), correlation=4.0) - 1.6)
-    times = draw_times(rng, 0.35 * weights[:, REM] ** 2 * late * np.minimum(bursts, 8.0))
+    bursts = np.exp(1.7 * draw_drift(rng, len(weights), correlation=4.0) - 1.0)
+    times = draw_times(rng, 0.5 * weights[:, REM] ** 2 * late * np.minimum(bursts, 8.0))
     _add_saccades(rng, conjugate, times, traits.eye_uv * 0.75)
     conjugate += _slow_eye_movements(rng, traits, state, n_samples)
     times = draw_times(rng, 0.22 * awake)
     time = np.arange(int(0.6 * EEG_RATE)) / EEG_RATE
-    shape = np.exp(-0.5 * ((time - 0.2) / 0.07) ** 2) - 0.15 * np.exp(-0.5 * ((time - 0.42) / 0.08) ** 2)
+    shape = np.exp(-0.5 * ((time - 0.2) / 0.07) ** 2) - 0.15 * np.exp(
+        -0.5 * ((time - 0.42) / 0.08) ** 2
+    )
     heights = 0.9 * traits.eye_uv * np.exp(0.3 * rng.standard_normal((len(times), 1)))
     add_waves(common, times, heights * shape, sampling_rate=EEG_RATE)
     skew_left, skew_right = np.exp(0.12 * rng.standard_normal(2))
@@ -69,8 +70,10 @@ def _add_saccades(
     n = len(times)
     rise = rng.uniform(0.02, 0.06, (n, 1))
     decay = rng.uniform(0.25, 0.7, (n, 1))
-    sign = np.where(rng.random((n, 1)) < 0.75, (-1.0) ** np.arange(n)[:, None], rng.choice([-1, 1], (n, 1)))
-    height = sign * uv * np.exp(0.55 * rng.standard_normal((n, 1))) * 0.6
+    sign = np.where(
+        rng.random((n, 1)) < 0.75, (-1.0) ** np.arange(n)[:, None], rng.choice([-1, 1], (n, 1))
+    )
+    height = sign * uv * np.exp(0.45 * rng.standard_normal((n, 1))) * 0.6
     step = 1 / (1 + np.exp(-(time - 0.15) / (rise / 3)))
     waves = height * step * np.exp(-np.clip(time - 0.15, 0, None) / decay)
     add_waves(signal, times, waves, sampling_rate=EEG_RATE)
@@ -86,8 +89,10 @@ def _slow_eye_movements(
     weights = state.mixture
     drowsy = weights[:, N1] + 0.45 * weights[:, W] * (1 - state.eyes_open)
     swing = np.exp(0.7 * draw_drift(rng, len(weights), correlation=6.0))
-    sd = 0.22 * traits.eye_uv * drowsy * swing
-    return synthesise_noise(rng, sd[:, None] ** 2 * psd, sampling_rate=EEG_RATE, n_samples=n_samples)
+    sd = 0.13 * traits.eye_uv * drowsy * swing
+    return synthesise_noise(
+        rng, sd[:, None] ** 2 * psd, sampling_rate=EEG_RATE, n_samples=n_samples
+    )
 
 
 def simulate_eog(
@@ -98,7 +103,9 @@ def simulate_eog(
     traits: Traits,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Simulate EOG E1-M2 and E2-M2 in uV: eyes, the EEG that reaches them, electrode noise."""
-    noise = rng.standard_normal((2, len(fields.right)), dtype=np.float32) * np.float32(traits.noise_uv)
+    noise = rng.standard_normal((2, len(fields.right)), dtype=np.float32) * np.float32(
+        traits.noise_uv
+    )
     return eyes[0] + fields.frontal_left + noise[0], eyes[1] + fields.frontal_right + noise[1]
 
 
@@ -113,19 +120,27 @@ def simulate_chin(
         float32, shape (n_samples,) at `EEG_RATE`.
     """
     frequencies = frame_frequencies(EEG_RATE)
-    psd = frequencies**2 / (frequencies**2 + 25.0**2) / (1 + (8.0 / np.clip(frequencies, 0.1, None)) ** 4)
+    psd = (
+        frequencies**2
+        / (frequencies**2 + 25.0**2)
+        / (1 + (8.0 / np.clip(frequencies, 0.1, None)) ** 4)
+    )
     psd += 0.004 / np.clip(frequencies, 0.5, None)
     psd /= psd.sum() * (frequencies[1] - frequencies[0])
     weights = state.mixture
     n = len(weights)
     tone = np.exp(weights @ np.log(traits.chin_uv))
-    tone *= np.exp(0.25 * draw_drift(rng, n, correlation=60.0) + 0.2 * draw_drift(rng, n, correlation=3.0))
+    tone *= np.exp(
+        0.25 * draw_drift(rng, n, correlation=60.0) + 0.2 * draw_drift(rng, n, correlation=3.0)
+    )
     active = np.exp(0.6 * draw_drift(rng, n, correlation=4.0))
     tone *= 1 + 0.8 * weights[:, W] * state.eyes_open * active
     tone *= 1 + 1.5 * state.arousal * rng.uniform(0.3, 1.0, n)
     floor = 0.5 * traits.noise_uv
     sd = np.sqrt(tone**2 + floor**2)
-    signal = synthesise_noise(rng, sd[:, None] ** 2 * psd, sampling_rate=EEG_RATE, n_samples=n_samples)
+    signal = synthesise_noise(
+        rng, sd[:, None] ** 2 * psd, sampling_rate=EEG_RATE, n_samples=n_samples
+    )
     times = draw_times(rng, 0.05 * weights[:, REM] ** 2 * np.minimum(active, 4.0))
     length = int(0.4 * EEG_RATE)
     burst = np.hanning(length) * rng.standard_normal((len(times), length))
@@ -135,7 +150,12 @@ def simulate_chin(
 
 
 def simulate_breathing(
-    rng: np.random.Generator, traits: Traits, state: SleeperState, events: SleepEvents, *, night_s: int
+    rng: np.random.Generator,
+    traits: Traits,
+    state: SleeperState,
+    events: SleepEvents,
+    *,
+    night_s: int,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Simulate airflow and the phase of breathing.
 
@@ -166,7 +186,11 @@ def simulate_breathing(
         1.5 * unsteady * draw_drift(rng, len(weights), correlation=2.0)
     )
     drift = np.exp(0.15 * draw_drift(rng, len(weights), correlation=150.0))
-    phase = 2 * np.pi * np.cumsum(per_sample(rate, sampling_rate=AIRFLOW_RATE, n_samples=n).astype(float))
+    phase = (
+        2
+        * np.pi
+        * np.cumsum(per_sample(rate, sampling_rate=AIRFLOW_RATE, n_samples=n).astype(float))
+    )
     phase /= AIRFLOW_RATE
     flow = np.sin(phase) + 0.18 * np.sin(2 * phase + 0.6) + 0.05 * np.sin(3 * phase)
     flow *= per_sample(depth * drift, sampling_rate=AIRFLOW_RATE, n_samples=n)
@@ -189,20 +213,26 @@ def _event_gain(events: SleepEvents, n_samples: int, *, recover_s: float) -> np.
     return gaussian_filter1d(gain, 0.35 * AIRFLOW_RATE)
 
 
-def simulate_spo2(rng: np.random.Generator, traits: Traits, events: SleepEvents, *, night_s: int) -> np.ndarray:
+def simulate_spo2(
+    rng: np.random.Generator, traits: Traits, events: SleepEvents, *, night_s: int
+) -> np.ndarray:
     """Simulate SpO2 in percent, 1 Hz, whole percents; the probe falls off now and then (reads 0).
 
     Each fall is straight, the recovery about 1.5 times as quick.
     """
     fall = np.zeros(night_s)
     time = np.arange(night_s)
-    for onset, duration, depth in zip(events.dip_onsets, events.dip_durations, events.dip_depths, strict=True):
+    for onset, duration, depth in zip(
+        events.dip_onsets, events.dip_durations, events.dip_depths, strict=True
+    ):
         end = onset + duration
         piece = slice(int(onset), min(night_s, int(end + duration) + 1))
         shape = np.interp(time[piece], [onset, end, end + 0.65 * duration], [0.0, depth, 0.0])
         fall[piece] = np.maximum(fall[piece], shape)
     level = traits.oxygen_saturation - gaussian_filter1d(fall, 1.5)
-    level += 0.5 * draw_drift(rng, night_s, correlation=200.0) + 0.25 * draw_drift(rng, night_s, correlation=3.0)
+    level += 0.5 * draw_drift(rng, night_s, correlation=200.0) + 0.25 * draw_drift(
+        rng, night_s, correlation=3.0
+    )
     values = np.clip(np.round(level), 50, 100)
     for onset in rng.uniform(0, night_s, rng.poisson(0.25 * night_s / 3600)):
         values[int(onset) : int(onset + rng.exponential(20.0) + 3)] = 0
@@ -229,7 +259,9 @@ def simulate_ecg(
     np.ndarray
         float32, shape (night_s * 256,).
     """
-    beats = _draw_beats(rng, traits, state, events, breathing_phase=breathing_phase, night_s=night_s)
+    beats = _draw_beats(
+        rng, traits, state, events, breathing_phase=breathing_phase, night_s=night_s
+    )
     n = int(night_s * ECG_RATE)
     signal = np.zeros(n, dtype=np.float32)
     intervals = np.diff(beats, append=beats[-1] + 1.0)
@@ -256,7 +288,9 @@ def _draw_beats(
     frames = weights @ np.array([1.12, 1.03, 1.0, 1.0, 1.06])
     frames = frames * (1 + 0.03 * draw_drift(rng, len(weights), correlation=90.0))
     rate = per_sample(frames, sampling_rate=CONTROL_RATE, n_samples=n).astype(float)
-    rate *= 1 + traits.heart_variability * np.sin(breathing_phase[:: round(AIRFLOW_RATE / CONTROL_RATE)])
+    rate *= 1 + traits.heart_variability * np.sin(
+        breathing_phase[:: round(AIRFLOW_RATE / CONTROL_RATE)]
+    )
     pressure = draw_drift(rng, n, correlation=2.5)
     rate *= 1 + 0.7 * traits.heart_variability * (pressure - gaussian_filter1d(pressure, 12.0))
     rate *= 1 + _cyclic_variation(events, n) + 0.1 * _arousal_rise(events, n)
@@ -309,6 +343,22 @@ def _add_beats(
             height * share * np.exp(-0.5 * (time / width) ** 2),
             sampling_rate=ECG_RATE,
         )
+
+
+def simulate_muscle(
+    rng: np.random.Generator, traits: Traits, state: SleeperState, n_samples: int
+) -> np.ndarray:
+    """Simulate scalp and neck muscle in the EEG in uV: tense wake and arousals, little in sleep."""
+    frequencies = frame_frequencies(EEG_RATE)
+    psd = frequencies**2 / (frequencies**2 + 22.0**2) / (1 + (frequencies / traits.lowpass_hz) ** 8)
+    psd /= psd.sum() * (frequencies[1] - frequencies[0])
+    n = len(state.mixture)
+    tense = np.exp(0.9 * draw_drift(rng, n, correlation=15.0))
+    sd = traits.muscle_uv * state.mixture[:, W] * (0.2 + 0.8 * state.eyes_open) * tense
+    sd *= 1 - 0.5 * state.arousal
+    return synthesise_noise(
+        rng, sd[:, None] ** 2 * psd, sampling_rate=EEG_RATE, n_samples=n_samples
+    )
 
 
 def leak_heart(ecg: np.ndarray, traits: Traits, n_samples: int) -> np.ndarray:

@@ -75,6 +75,8 @@ class Traits:
         Share of the ECG (in uV) that reaches the mastoid reference.
     eye_leak : float
         Share of the EOG potentials that reaches the central EEG.
+    muscle_uv : float
+        Scalp and neck muscle in the EEG of tense wake, standard deviation.
     movement_per_hour, pops_per_hour : float
         Body movements and electrode pops.
     """
@@ -115,19 +117,20 @@ class Traits:
     sweat_uv: float
     heart_leak: float
     eye_leak: float
+    muscle_uv: float
     movement_per_hour: float
     pops_per_hour: float
 
 
 def make_rng(subject: str, seed: int, part: str) -> np.random.Generator:
-    """Make the generator of one part of one subject, independent of every other part and subject."""
+    """Make the generator of one part of one subject, independent of all others."""
     keys = [zlib.crc32(subject.encode()), seed, zlib.crc32(part.encode())]
     return np.random.default_rng(keys)
 
 
 def lognormal(rng: np.random.Generator, median: float, spread: float) -> float:
-    """Draw a log-normal value from its median and the standard deviation of its logarithm."""
-    return float(median * np.exp(spread * rng.standard_normal()))
+    """Draw a log-normal value from median and spread of the logarithm, cut at 2.2 spreads."""
+    return float(median * np.exp(spread * np.clip(rng.standard_normal(), -2.2, 2.2)))
 
 
 def clipped_normal(
@@ -155,10 +158,10 @@ def draw_apnea_index(rng: np.random.Generator, clinic_quantiles: np.ndarray) -> 
 
 def draw_chin_tone(rng: np.random.Generator) -> np.ndarray:
     """Draw the chin EMG tone of the five stages in uV, lowest in REM in nearly everybody."""
-    relative = np.array([1.0, 0.55, 0.42, 0.38, 0.22]) * np.exp(0.15 * rng.standard_normal(5))
-    relative[1:] *= lognormal(rng, 1.0, 0.25)
-    relative[4] = min(relative[4] * lognormal(rng, 1.0, 0.25), 0.85 * relative[2])
-    return lognormal(rng, 9.0, 0.5) * relative
+    falling = np.array([0.55, 0.42, 0.38]) * np.exp(0.12 * rng.standard_normal(3))
+    relative = np.r_[1.0, np.minimum(-np.sort(-falling) * lognormal(rng, 1.0, 0.22), 0.85), 0.0]
+    relative[4] = relative[3] * min(0.9, lognormal(rng, 0.6, 0.25))
+    return lognormal(rng, 7.5, 0.45) * relative
 
 
 def draw_traits(
@@ -179,25 +182,28 @@ def draw_traits(
     old = (age - 30) / 10
     apnea_index = draw_apnea_index(rng, clinic_quantiles)
     broken = float(np.log1p(apnea_index / 15))
+    amplitude = lognormal(rng, float(np.exp(-0.05 * old)), amplitude_sd)
     alpha_median = 3.0 if rng.random() < 0.12 else 11.0
     return Traits(
         age=age,
         wake_tendency=lognormal(rng, np.exp(0.15 * old + 0.25 * broken), 0.35),
         light_tendency=lognormal(rng, np.exp(0.08 * old + 0.25 * broken), 0.3),
-        deep_tendency=lognormal(rng, np.exp(-0.12 * old - 0.15 * broken), 0.35),
+        # Scorers count slow waves above 75 uV (AASM manual): high amplitude means more N3.
+        deep_tendency=lognormal(rng, amplitude * np.exp(-0.1 * old - 0.15 * broken), 0.3),
         rem_tendency=lognormal(rng, 1.0, 0.2),
-        amplitude=lognormal(rng, np.exp(-0.05 * old), amplitude_sd),
-        slope=float(rng.normal(0.04 * old, 0.2)),
-        band_gain=0.09 * rng.standard_normal(N_EEG_BANDS) + 0.05 * rng.normal(size=(5, N_EEG_BANDS)),
+        amplitude=amplitude,
+        slope=float(rng.normal(0.04 * old, 0.3)),
+        band_gain=0.12 * rng.standard_normal(N_EEG_BANDS)
+        + 0.05 * rng.normal(size=(5, N_EEG_BANDS)),
         stage_gain=np.exp(0.07 * rng.standard_normal(5)),
         alpha_hz=clipped_normal(rng, 10.0 - 0.12 * old, 0.8, low=7.8, high=12.3),
         alpha_uv=lognormal(rng, alpha_median, 0.4),
         spindle_hz=clipped_normal(rng, 13.3, 0.6, low=11.5, high=15.0),
-        spindle_uv=lognormal(rng, 15.0 * np.exp(-0.06 * old), 0.3),
+        spindle_uv=lognormal(rng, 20.0 * np.exp(-0.06 * old), 0.3),
         spindle_per_min=lognormal(rng, 4.5 * np.exp(-0.06 * old), 0.4),
         k_per_min=lognormal(rng, 1.4 * np.exp(-0.05 * old), 0.4),
         slow_wave_uv=lognormal(rng, 95.0 * np.exp(-0.07 * old), 0.2),
-        eye_uv=lognormal(rng, 120.0, 0.35),
+        eye_uv=lognormal(rng, 145.0, 0.35),
         chin_uv=draw_chin_tone(rng),
         heart_rate=clipped_normal(rng, 62.0, 8.0, low=42.0, high=95.0),
         heart_variability=lognormal(rng, 0.05 * np.exp(-0.2 * old), 0.4),
@@ -217,6 +223,7 @@ def draw_traits(
         sweat_uv=lognormal(rng, 12.0, 0.5) * float(rng.random() < 0.15),
         heart_leak=lognormal(rng, 0.004, 0.8),
         eye_leak=lognormal(rng, 0.09, 0.4),
+        muscle_uv=lognormal(rng, 5.0, 0.7),
         movement_per_hour=lognormal(rng, 5.0, 0.5),
         pops_per_hour=lognormal(rng, 0.8, 0.9),
     )

@@ -7,7 +7,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
 FRAME_S = 2.0
-"""Step, in seconds, at which the state of the sleeper (stage mixture, rates, gains) is described."""
+"""Step, in seconds, at which the state of the sleeper (mixture, rates, gains) is described."""
 
 
 def synthesise_noise(
@@ -90,7 +90,7 @@ def draw_times(rng: np.random.Generator, rate_per_s: np.ndarray) -> np.ndarray:
 def draw_drift(
     rng: np.random.Generator, n: int, *, correlation: float, shape: tuple[int, ...] = ()
 ) -> np.ndarray:
-    """Draw slow Gaussian drift of unit variance, shape (n, *shape), correlated over that many steps."""
+    """Draw Gaussian drift of unit variance, correlated over some steps, shape (n, *shape)."""
     noise = rng.standard_normal((n, *shape))
     smooth = gaussian_filter1d(noise, correlation, axis=0, mode="wrap")
     return smooth * np.sqrt(2 * np.sqrt(np.pi) * correlation) if correlation > 0.5 else noise
