@@ -52,9 +52,9 @@ class Results:
         for k, model in enumerate(models):
             self._model(rng, model, fold_of, skill=0.62 + 0.12 * k)
 
-    def page(self, **cfg):
+    def page(self, *, hypnograms=1, **cfg):
         path = self.folder / "report.html"
-        report(**self.inputs, page=path, cfg=Report(**cfg))
+        report(**self.inputs, page=path, cfg=Report(hypnograms=hypnograms, **cfg))
         return path.read_text(encoding="utf-8")
 
     def change(self, name, **columns):
@@ -193,7 +193,7 @@ def scores(rng, stage, subject, fold, skill):
     drift = rng.normal(0, 1, (n + 8, 6)).cumsum(axis=0)
     drift = (drift[8:] - drift[:-8]) / np.sqrt(8)
     logits = 1.2 * drift[:, :5]
-    sure = drift[:, 5] <= np.quantile(drift[:, 5], skill)
+    sure = drift[:, 5] <= np.quantile(drift[:, 5], min(skill, 0.97))
     logits[np.arange(n), stage.clip(0)] += np.where(sure, 4, 0.5)
     probability = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     usable = np.ones(n, bool)
@@ -262,7 +262,7 @@ def results(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def page(results):
-    return results.page(title="Our nights")
+    return results.page(title="Our nights", hypnograms=8)
 
 
 def test_page_is_whole_and_navigable(page):
@@ -315,7 +315,7 @@ def test_simulated_is_said_on_top_and_in_each_caption(page, tmp_path):
 def test_partly_simulated_cohort(tmp_path):
     results = Results(tmp_path, models=MODELS[:1], folds=4)
     results.change("recordings", simulated="false")
-    text = results.page()
+    text = results.page(hypnograms=4)
     assert "3 recordings of this cohort come from a simulation" in text
     assert 'class="badge">partly simulated<' in text
     nights = text[text.index('id="hypnograms"') : text.index('id="training"')]
@@ -455,13 +455,25 @@ def test_a_leak_in_the_split_is_shouted(tmp_path):
     assert "Checked for this page" not in text
 
 
-def test_hypnograms_are_spread_from_worst_to_best(results):
+def test_tested_subjects_are_compared_with_the_split(tmp_path):
+    results = Results(tmp_path, models=MODELS[:1])
+    assert "does not test in that fold" not in results.page(hypnograms=0)
+    path = results.inputs["split"]
+    content = json.loads(path.read_text())
+    content["folds"][0]["test"][0] = "sim/elsewhere"
+    path.write_text(json.dumps(content))
+    text = results.page(hypnograms=0)
+    assert "tested on 1 subject that the split does not test in that fold: sim/s00." in text
+    assert "has no test predictions of 1 subject: sim/elsewhere." in text
+
+
+def test_hypnograms_are_spread_from_worst_to_best(results, page):
     text = results.page(hypnograms=2)
     nights = text[text.index('id="hypnograms"') : text.index('id="training"')]
     assert "2 of 4 test recordings, at even steps of rank" in nights
     kappas = [float(k) for k in re.findall(r"mean kappa (0\.\d+)", nights)]
-    everything = results.page(hypnograms=8)
-    every = [float(k) for k in re.findall(r"mean kappa (0\.\d+)", everything)]
+    every = [float(k) for k in re.findall(r"mean kappa (0\.\d+)", page)]
+    assert len(every) == 4
     assert kappas == [min(every), max(every)]
     assert nights.count("<img") == 4
     none = results.page(hypnograms=0)

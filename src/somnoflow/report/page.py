@@ -162,6 +162,7 @@ def warnings(cohort: Cohort, models: list[Model], runs: list[Run]) -> list[str]:
         )
     if leaks(cohort):
         found.append("Subjects have two roles in one fold: see Split. The results are not valid.")
+    found += unlike_split(cohort, models)
     if cohort.rejected.height:
         found.append(f"{plural(cohort.rejected.height, 'file')} could not be used: see Rejected.")
     unjudged = [model.name for model in models if model.metrics is None]
@@ -170,6 +171,27 @@ def warnings(cohort: Cohort, models: list[Model], runs: list[Run]) -> list[str]:
     changed = [str(run.file) for run in runs if run.changed]
     if changed:
         found.append(f"Changed after they were made: {', '.join(changed)}. See Provenance.")
+    return found
+
+
+def unlike_split(cohort: Cohort, models: list[Model]) -> list[str]:
+    """Compare the subjects that were tested with those the split names as test subjects."""
+    planned = {(subject, fold["fold"]) for fold in cohort.folds for subject in fold["test"]}
+    found = []
+    for model in models:
+        if model.counted is None:
+            continue
+        tested = set(model.counted.table.select("subject", "fold").rows())
+        if strays := sorted({subject for subject, _ in tested - planned}):
+            found.append(
+                f"{model.name} was tested on {plural(len(strays), 'subject')} that the split "
+                f"does not test in that fold: {', '.join(strays)}. Do not use its results."
+            )
+        if absent := sorted({subject for subject, _ in planned - tested}):
+            found.append(
+                f"{model.name} has no test predictions of {plural(len(absent), 'subject')}: "
+                f"{', '.join(absent[:MAX_GRID])}."
+            )
     return found
 
 
@@ -345,7 +367,7 @@ def split_tables(cohort: Cohort) -> list[Table]:
     """Say who is where: numbers of each fold, and the role of each subject in each fold."""
     counts = make_table(
         f"Subjects in each of {plural(len(cohort.folds), 'fold')}. Pre-training reads signals "
-        "only, never stages, and never those of validation or test subjects.",
+        "only, never stages.",
         columns=["Fold", "Pre-training", "Training", "Validation", "Test"],
         numeric=["Pre-training", "Training", "Validation", "Test"],
         rows=[
