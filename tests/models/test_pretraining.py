@@ -125,6 +125,22 @@ def test_an_earlier_best_pass_is_what_is_kept(
     assert pl.read_csv(tmp_path / "training.csv")["best"].to_list() == [0, 1, 0]
 
 
+def test_validation_is_in_evaluation_mode_and_without_gradients(
+    shared: Cohort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Defect N16; and training goes back to training mode after it."""
+    seen: dict[str, set[tuple[bool, bool]]] = {"train": set(), "val": set()}
+    step = Pretraining._step
+
+    def spied(self: Pretraining, role: str, epochs: torch.Tensor) -> torch.Tensor:
+        seen[role].add((self.model.training, torch.is_grad_enabled()))
+        return step(self, role, epochs)
+
+    monkeypatch.setattr(Pretraining, "_step", spied)
+    run(shared, tmp_path, passes=2)
+    assert seen == {"train": {(True, True)}, "val": {(False, False)}}
+
+
 def test_training_learns(shared: Cohort, tmp_path: Path) -> None:
     """On validation subjects too, in evaluation mode, from the first pass to the best one."""
     run(shared, tmp_path, passes=12)
@@ -183,7 +199,8 @@ def test_a_kill_inside_a_checkpoint_write_costs_one_pass(
         with pytest.raises(Killed):
             run(shared, tmp_path)
     (state,) = checkpoints(tmp_path)
-    assert torch.load(state, weights_only=True)["epoch"] == 0
+    kept = torch.load(state, weights_only=True)
+    assert (kept["epoch"], kept["global_step"]) == (0, 4)  # 39 epochs, batches of 8 (N15)
     # What a real kill leaves behind and `atomic` could not remove.
     state.with_name(".partial-1-last.ckpt").write_bytes(b"torn")
     assert files(run(shared, tmp_path)) == files(whole)

@@ -127,6 +127,16 @@ class Pretraining(pl.LightningModule):
         }
 
 
+class PassBar(TQDMProgressBar):
+    """Lightning's progress bar, which counts passes from 1 and does not call them epochs."""
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, *_: Any) -> None:
+        """Begin the bar of a pass."""
+        super().on_train_epoch_start(trainer)
+        title = f"Pass {trainer.current_epoch + 1} of {trainer.max_epochs}"
+        self.train_progress_bar.set_description(title)
+
+
 def rate_factor(step: int, *, steps: int, warmup: float) -> float:
     """Give the share of the peak learning rate at a step: linear rise, then cosine fall to 0."""
     rising = round(warmup * steps)
@@ -238,7 +248,7 @@ def _trainer(
     cfg: Pretrain, *, passes: PassCheckpoints, folder: Path, device: torch.device
 ) -> pl.Trainer:
     # A bar is for a person who watches; a log gets the one line per pass of PassCheckpoints.
-    bar = [TQDMProgressBar()] if sys.stdout.isatty() and sys.stderr.isatty() else []
+    bar = [PassBar()] if sys.stdout.isatty() and sys.stderr.isatty() else []
     return pl.Trainer(
         accelerator="gpu" if device.type == "cuda" else "cpu",
         devices=1,
