@@ -32,6 +32,10 @@ HEIGHT = {"W": 4, "REM": 3, "N1": 2, "N2": 1, "N3": 0}
 DENSITY_ROWS = 100
 MAX_BARS = 40
 MAX_FOLDS = 12
+LOSSES = {
+    "train_loss": ("training", "#0072B2", "-"),
+    "val_loss": ("validation", "#D55E00", "--"),
+}
 # Coordinates are cut to a hundredth of a point, which halves a drawing; scales of transforms
 # keep their decimals, or pictures in it would come out too narrow.
 DRAWN = re.compile(r"<(?:path|use) [^>]*")
@@ -301,9 +305,8 @@ def training_curves(name: str, folds: dict[str, pl.DataFrame], *, simulated: str
 def _draw_losses(axes: Any, frame: pl.DataFrame) -> str:
     passes = frame["pass"].to_numpy()
     few = "o" if len(passes) < 3 else ""
-    for column, colour, line in (("train_loss", "#0072B2", "-"), ("val_loss", "#D55E00", "--")):
+    for column, (label, colour, line) in LOSSES.items():
         if column in frame.columns:
-            label = "training" if column == "train_loss" else "validation"
             axes.plot(passes, frame[column], color=colour, linestyle=line, marker=few, label=label)
     axes.grid(color="#EEEEEE", linewidth=0.8)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))

@@ -17,6 +17,7 @@ from somnoflow.config.report import Report
 from somnoflow.evaluate.confusion import RECORDING_KEY, agreement, scan_test_epochs
 from somnoflow.report.figures import (
     COLOURS,
+    LOSSES,
     UNKNOWN,
     Picture,
     f1_by_stage,
@@ -620,11 +621,10 @@ def training_pictures(curves: list[Curves], *, simulated: str) -> list[Picture]:
 
 
 def _drawable(curves: Curves) -> dict[str, pl.DataFrame]:
-    losses = {"train_loss", "val_loss"}
     return {
         fold: frame
         for fold, frame in curves.folds.items()
-        if frame.height and "pass" in frame.columns and losses & set(frame.columns)
+        if any(name in frame.columns and frame[name].count() for name in LOSSES)
     }
 
 
