@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from conftest import ROLES, Cohort, make_cohort, write_json
+from packed_shards import ROLES, Cohort, make_cohort, write_json
 
 from somnoflow.commands.pretrain import pretrain
 from somnoflow.config.pretrain import Pretrain, PretrainSlice

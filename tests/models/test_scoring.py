@@ -11,7 +11,7 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 import torch
-from conftest import ROLES, Cohort, make_cohort, write_json, write_shard
+from packed_shards import ROLES, Cohort, make_cohort, write_json, write_shard
 
 from somnoflow.commands.embed import embed
 from somnoflow.commands.head import head
