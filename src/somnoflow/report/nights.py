@@ -1,0 +1,85 @@
+"""Which test recordings the report draws as hypnograms, and their pictures."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from somnoflow.evaluate.confusion import RECORDING_KEY, agreement, scan_test_epochs
+from somnoflow.report.figures import Picture, hypnogram
+from somnoflow.report.sources import Cohort, Model
+from somnoflow.report.tables import plural, score
+
+
+@dataclass(frozen=True)
+class Night:
+    """The hypnograms of one recording by all models."""
+
+    title: str
+    pictures: list[Picture]
+
+
+def choose_recordings(models: list[Model], wanted: int) -> tuple[pl.DataFrame, str]:
+    """Choose test recordings from the worst to the best, and say how.
+
+    Recordings are ranked by their kappa (mean over the models; recordings without a kappa come
+    first) and taken at even steps of rank, so that poor nights are shown as well as good ones.
+
+    Returns
+    -------
+    tuple
+        Key columns of the chosen recordings in the order of rank with `kappa`, and the rule in
+        words.
+    """
+    tables = [
+        model.counted.table.select(RECORDING_KEY).with_columns(
+            kappa=pl.Series(agreement(model.counted.confusion).kappa).fill_nan(None)
+        )
+        for model in models
+        if model.counted is not None
+    ]
+    if not tables or not wanted:
+        empty = pl.DataFrame(schema=[*RECORDING_KEY, "kappa"])
+        return empty, "No hypnograms: " + (
+            "the configuration asks for none." if tables else "no predictions were given."
+        )
+    ranked = (
+        pl.concat(tables)
+        .group_by(RECORDING_KEY)
+        .agg(pl.col("kappa").mean())
+        .sort("kappa", *RECORDING_KEY, nulls_last=False)
+    )
+    if ranked.height <= wanted:
+        return ranked, (
+            f"All {plural(ranked.height, 'test recording')}, from the lowest kappa to the highest "
+            "(mean over the models)."
+        )
+    places = np.unique(np.linspace(0, ranked.height - 1, wanted).round().astype(int))
+    return ranked[places], (
+        f"{len(places)} of {ranked.height:,} test recordings, at even steps of rank from the "
+        "lowest kappa (mean over the models) to the highest: poor nights are shown as well as "
+        "good ones."
+    )
+
+
+def nights(models: list[Model], chosen: pl.DataFrame, cohort: Cohort) -> list[Night]:
+    """Draw the chosen recordings, each by every model."""
+    drawn: dict[tuple[str, ...], list[Picture]] = {key: [] for key in chosen.drop("kappa").rows()}
+    for model in models:
+        for path in model.predictions:
+            if not drawn:
+                continue
+            keys = chosen.lazy().select(RECORDING_KEY)
+            rows_of_chosen = scan_test_epochs(path).join(keys, on=RECORDING_KEY, how="semi")
+            epochs = rows_of_chosen.collect().sort("epoch")
+            for key, rows in epochs.group_by(RECORDING_KEY, maintain_order=True):
+                dataset, subject, recording = (str(part) for part in key)
+                badge = "simulated" if cohort.is_simulated(dataset, recording) else ""
+                drawn[dataset, subject, recording].append(
+                    hypnogram(rows, recording=recording, model=model.name, simulated=badge)
+                )
+    kappas = dict(zip(drawn, chosen["kappa"].to_list(), strict=True))
+    return [
+        Night(f"{key[2]} (subject {key[1]}; mean kappa {score(kappas[key])})", pictures)
+        for key, pictures in drawn.items()
+    ]

@@ -1,0 +1,232 @@
+"""What the report says about each model: headline, confusion matrix, tables."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from somnoflow.evaluate.confusion import agreement
+from somnoflow.report.figures import Picture, f1_by_stage
+from somnoflow.report.sources import Model
+from somnoflow.report.tables import (
+    Table,
+    count,
+    make_table,
+    plural,
+    score,
+    score_with_interval,
+    share,
+)
+from somnoflow.stages import STAGE_NAMES
+
+METRICS = {"Accuracy": "accuracy", "Macro F1": "macro_f1", "Kappa": "kappa"}
+# Dark text stays readable (contrast 4.9 to 1) on the fullest cell.
+DARKEST = 0.6
+
+
+@dataclass(frozen=True)
+class ConfusionCell:
+    """Share of the true stage, count, and opacity of the background, `shade`."""
+
+    text: str
+    n: str
+    shade: float
+    diagonal: bool
+
+
+@dataclass(frozen=True)
+class ModelSection:
+    """What the page shows about one model."""
+
+    name: str
+    anchor: str
+    sentences: list[str]
+    confusion: list[tuple[str, str, list[ConfusionCell]]]
+    tables: list[Table]
+
+
+def headline(models: list[Model], *, simulated: str) -> Table | None:
+    """Put all models in one table, by name and not by result, with the constant answer below."""
+    judged = [(model.name, model.metrics) for model in models if model.metrics is not None]
+    if not judged:
+        return None
+    rows = []
+    for name, metrics in judged:
+        pooled, intervals = metrics["pooled"], metrics["intervals"]
+        values = (score_with_interval(pooled[key], intervals[key]) for key in METRICS.values())
+        rows.append([name, *values, *_sizes(metrics)])
+    confidence = 100 * judged[0][1]["intervals"]["confidence"]
+    numeric = [*METRICS, "Subjects", "Recordings", "Epochs"]
+    return make_table(
+        f"Test results of {plural(len(judged), 'model')}, ordered by name, not by result. In "
+        f"brackets the {confidence:g} % interval over test subjects. The baseline gives every "
+        "epoch the most frequent true stage of the same test epochs.",
+        columns=["Model", *numeric],
+        numeric=numeric,
+        rows=rows + _baseline_rows(judged),
+        simulated=simulated,
+    )
+
+
+def _sizes(metrics: dict[str, Any]) -> list[str]:
+    return [
+        count(metrics["subjects"]),
+        count(metrics["recordings"]),
+        count(metrics["counts"]["scored"]),
+    ]
+
+
+def _baseline_rows(judged: list[tuple[str, dict[str, Any]]]) -> list[list[str]]:
+    """Give one row for each different baseline: models that share their epochs share it."""
+    shared: dict[tuple[str, ...], list[str]] = {}
+    for name, metrics in judged:
+        base = metrics["baseline"]
+        if base["stage"] is not None:
+            values = (score(base[key]) for key in METRICS.values())
+            row = (f"Baseline: always {base['stage']}", *values, *_sizes(metrics))
+            shared.setdefault(row, []).append(name)
+    return [
+        [row[0] if len(shared) == 1 else f"{row[0]} ({', '.join(names)})", *row[1:]]
+        for row, names in shared.items()
+    ]
+
+
+def f1_picture(models: list[Model], *, simulated: str) -> Picture | None:
+    """Draw F1 by stage of all models that were judged."""
+    judged = [(model.name, model.metrics) for model in models if model.metrics is not None]
+    return f1_by_stage(judged, simulated=simulated) if judged else None
+
+
+def model_section(model: Model, *, simulated: str) -> ModelSection:
+    """Make sentences, confusion matrix and tables of one model."""
+    tables, sentences, confusion = [], [], []
+    if model.metrics is None:
+        sentences.append("No metrics.json was given for this model.")
+    else:
+        sentences = count_sentences(model.metrics)
+        confusion = confusion_cells(model.metrics["pooled"]["confusion_matrix"])
+        tables.append(stage_table(model, simulated=simulated))
+        tables += dataset_tables(model, simulated=simulated)
+    if model.counted is None:
+        sentences.append("No predictions were given for this model: no table per recording.")
+    else:
+        tables.append(recording_table(model, simulated=simulated))
+    return ModelSection(
+        name=model.name,
+        anchor="model-" + "".join(c if c.isalnum() else "-" for c in model.name),
+        sentences=sentences,
+        confusion=confusion,
+        tables=tables,
+    )
+
+
+def count_sentences(metrics: dict[str, Any]) -> list[str]:
+    """Say how many epochs the numbers stand on, where the others went, and what is undefined."""
+    counts, intervals = metrics["counts"], metrics["intervals"]
+    per, sd = metrics["per_recording"]["macro_f1"], metrics["per_recording"]["macro_f1"]["sd"]
+    sentences = [
+        f"{counts['scored']:,} of {counts['epochs']:,} test epochs compared, from "
+        f"{plural(metrics['recordings'], 'recording')} of "
+        f"{plural(metrics['subjects'], 'subject')}. Not compared: {counts['unscored']:,} without "
+        f"a stage and {counts['unusable']:,} with a stage but no usable signal."
+    ]
+    if per["n"]:
+        sentences.append(
+            f"Macro F1 per recording: mean {score(per['mean'])}, median {score(per['median'])}, "
+            f"standard deviation {score(sd)} (n = {per['n']})."
+        )
+    if intervals["reason"]:
+        sentences.append(f"No intervals: {intervals['reason']}.")
+    sentences += metrics["notes"]
+    for name, n in intervals["undefined_resamples"].items():
+        if n < intervals["resamples"]:
+            sentences.append(
+                f"{name} was not defined in {n:,} of {intervals['resamples']:,} resamples; its "
+                "interval is that of the others."
+            )
+    return sentences
+
+
+def confusion_cells(matrix: list[list[int]]) -> list[tuple[str, str, list[ConfusionCell]]]:
+    """Give, for each true stage, its name, its number of epochs and its row of cells."""
+    rows = []
+    for i, (name, row) in enumerate(zip(STAGE_NAMES, matrix, strict=True)):
+        total = sum(row)
+        cells = [
+            ConfusionCell(share(n, total), count(n), DARKEST * n / total if total else 0.0, i == j)
+            for j, n in enumerate(row)
+        ]
+        rows.append((name, count(total), cells))
+    return rows
+
+
+def stage_table(model: Model, *, simulated: str) -> Table:
+    """Give precision, sensitivity and F1 of each stage."""
+    metrics = model.metrics or {}
+    pooled, intervals = metrics["pooled"], metrics["intervals"]
+    return make_table(
+        f"Each stage, pooled over {metrics['counts']['scored']:,} epochs; F1 with the "
+        f"{100 * intervals['confidence']:g} % interval over "
+        f"{plural(intervals['subjects'], 'subject')}; n: true epochs.",
+        columns=["Stage", "F1", "Precision", "Sensitivity", "n"],
+        numeric=["F1", "Precision", "Sensitivity", "n"],
+        rows=[
+            [
+                name,
+                score_with_interval(values["f1"], intervals["f1"][name]),
+                score(values["precision"]),
+                score(values["recall"]),
+                count(values["support"]),
+            ]
+            for name, values in ((name, pooled["per_class"][name]) for name in STAGE_NAMES)
+        ],
+        simulated=simulated,
+    )
+
+
+def dataset_tables(model: Model, *, simulated: str) -> list[Table]:
+    """Give the headline of each data set, where there are several."""
+    datasets = (model.metrics or {}).get("datasets", {})
+    if not datasets:
+        return []
+    columns = [*METRICS, "Baseline accuracy", "Subjects", "Recordings", "Epochs"]
+    return [
+        make_table(
+            f"{model.name}: each data set by itself.",
+            columns=["Data set", *columns],
+            numeric=columns,
+            rows=[
+                [
+                    name,
+                    *(
+                        score_with_interval(block["pooled"][key], block["intervals"][key])
+                        for key in METRICS.values()
+                    ),
+                    score(block["baseline"]["accuracy"]),
+                    count(block["subjects"]),
+                    count(block["recordings"]),
+                    count(block["counts"]["scored"]),
+                ]
+                for name, block in sorted(datasets.items())
+            ],
+            simulated=simulated,
+        )
+    ]
+
+
+def recording_table(model: Model, *, simulated: str) -> Table:
+    """Give counts and agreement of each test recording of a model with predictions."""
+    if model.counted is None:
+        raise ValueError(f"{model.name} has no predictions")
+    values = agreement(model.counted.confusion)
+    rows = []
+    for i, row in enumerate(model.counted.table.iter_rows(named=True)):
+        numbers = [count(row[name]) for name in ("scored", "unscored", "unusable")]
+        scores = [score(getattr(values, key)[i]) for key in METRICS.values()]
+        rows.append([row["recording"], row["subject"], str(row["fold"]), *scores, *numbers])
+    numeric = ["Fold", *METRICS, "Epochs compared", "Without a stage", "No usable signal"]
+    return make_table(
+        f"{plural(len(rows), 'test recording')} of {model.name}.",
+        columns=["Recording", "Subject", *numeric],
+        numeric=numeric,
+        rows=rows,
+        simulated=simulated,
+    )
