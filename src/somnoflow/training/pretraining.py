@@ -273,6 +273,8 @@ def _silence_lightning() -> None:
     """Hide what Lightning says about choices that were made here on purpose."""
     # Batches come from a memmap in half a millisecond: worker processes would only cost memory.
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    # The workflow grants GPUs; one that it kept for another job is left alone on purpose.
+    warnings.filterwarnings("ignore", message=".*GPU available but not used.*")
     # Lightning still writes its own trees with a torch name that torch has renamed.
     warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
     # Devices, tips and advertisements; devices are logged by device.py.
