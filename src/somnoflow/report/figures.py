@@ -30,6 +30,8 @@ INK = "#333333"
 # From the top: wake, REM, then deeper and deeper.
 HEIGHT = {"W": 4, "REM": 3, "N1": 2, "N2": 1, "N3": 0}
 DENSITY_ROWS = 100
+# Red on orange or blue is hard to see, so errors stand above the line of the predicted stage.
+DOT_ABOVE = 0.42
 MAX_BARS = 40
 MAX_FOLDS = 12
 LOSSES = {
@@ -195,8 +197,8 @@ def hypnogram(epochs: pl.DataFrame, *, recording: str, model: str, simulated: st
     wrong = np.flatnonzero(compared & (stage != predicted))
     heights = np.array([HEIGHT[name] for name in STAGE_NAMES])
     middle.plot(
-        hours[wrong] + EPOCH_SECONDS / 7200, heights[predicted[wrong]],
-        "o", color=ERROR, markersize=2.4, markeredgewidth=0, zorder=5,
+        hours[wrong] + EPOCH_SECONDS / 7200, heights[predicted[wrong]] + DOT_ABOVE,
+        "o", color=ERROR, markersize=2.6, markeredgewidth=0, zorder=5,
     )  # fmt: skip
     lower.imshow(
         _density_image(probability), extent=(0, hours[-1], 0, 1),
@@ -213,7 +215,7 @@ def hypnogram(epochs: pl.DataFrame, *, recording: str, model: str, simulated: st
         alt=f"Hypnogram of {recording}, true above predicted by {model}, and stage probabilities "
         f"over time: {agree}, {len(wrong):,} do not, {left_out}.",
         caption=f"{recording}, {model}: {agree} ({100 * right / max(1, n):.0f} %), "
-        f"{len(wrong):,} errors (red dots), {left_out} (grey).",
+        f"{len(wrong):,} errors (red dots above the prediction), {left_out} (grey).",
         simulated=simulated,
     )
 
@@ -248,7 +250,7 @@ def _draw_stages(axes: Any, stage: np.ndarray, hours: np.ndarray, label: str) ->
     for start, end, found in zip(starts, ends, names, strict=True):
         if found is None:
             axes.axvspan(hours[start], hours[end], color="#EEEEEE", linewidth=0)
-    axes.set(ylim=(-0.6, 4.6), ylabel=label)
+    axes.set(ylim=(-0.6, 4.8), ylabel=label)
     axes.set_yticks(list(HEIGHT.values()), list(HEIGHT))
     axes.tick_params(axis="x", length=0)
 
