@@ -3,6 +3,7 @@
 import datetime
 import zlib
 from pathlib import Path
+from typing import Any
 
 import edfio
 import numpy as np
@@ -43,7 +44,7 @@ def write_night(night: Night, *, recording: Path, annotations: Path) -> None:
     edfio.Edf([], annotations=_annotate(night), **header).write(annotations)
 
 
-def _make_header(subject: str) -> dict:
+def _make_header(subject: str) -> dict[str, Any]:
     code = zlib.crc32(subject.encode())
     date = datetime.date(2020, 1, 1) + datetime.timedelta(days=code % 1461)
     start = datetime.time(21 + code % 2, code // 7 % 60)

@@ -340,10 +340,10 @@ def _biphasic(rng: np.random.Generator, n: int, *, low_uv: float, width_s: float
     time = np.arange(int(3.5 * width_s * EEG_RATE)) / EEG_RATE
     width = width_s * np.exp(0.18 * rng.standard_normal((n, 1)))
     height = low_uv * np.exp(0.3 * rng.standard_normal((n, 1)))
-    trough = -np.exp(-0.5 * ((time - 1.0 * width) / (0.28 * width)) ** 2)
+    dip = -np.exp(-0.5 * ((time - 1.0 * width) / (0.28 * width)) ** 2)
     ratio = rng.uniform(0.4, 0.8, (n, 1))
     crest = ratio * np.exp(-0.5 * ((time - 2.0 * width) / (0.42 * width)) ** 2)
-    return height * (trough + crest)
+    return height * (dip + crest)
 
 
 def _sawtooth(rng: np.random.Generator, n: int, *, uv: float) -> np.ndarray:

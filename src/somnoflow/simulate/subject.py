@@ -36,7 +36,7 @@ class Traits:
         eight has next to none. Mean 10 Hz, slower with age (Klimesch 1999, Brain Res Rev 29:169).
     spindle_hz, spindle_uv, spindle_per_min : float
         Central spindles: 13.3 +- 0.6 Hz, about 2 to 6 per minute of N2 (Purcell et al. 2017,
-        Nat Commun 8:15930); fewer and smaller with age.
+        Nature Communications 8:15930); fewer and smaller with age.
     k_per_min : float
         K-complexes per minute of N2 (Colrain 2005, Sleep 28:255).
     slow_wave_uv : float
