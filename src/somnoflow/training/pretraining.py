@@ -275,7 +275,7 @@ def _silence_lightning() -> None:
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     # The workflow grants GPUs; one that it kept for another job is left alone on purpose.
     warnings.filterwarnings("ignore", message=".*GPU available but not used.*")
-    # Lightning still writes its own trees with a torch name that torch has renamed.
+    # Lightning asks torch for a class that torch has deprecated; nothing a user can change.
     warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
     # Devices, tips and advertisements; devices are logged by device.py.
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
