@@ -16,6 +16,7 @@ from pathlib import Path
 import edfio
 import numpy as np
 import polars as pl
+from matplotlib.figure import Figure
 from scipy.signal import resample_poly
 from scipy.stats import kurtosis
 
@@ -115,8 +116,6 @@ def print_table(title: str, sources: dict[str, dict[tuple[str, int], np.ndarray]
 
 def draw_figure(path: Path, sources: dict[str, dict[tuple[str, int], np.ndarray]]) -> None:
     """Draw the 5-95 % range, the quartiles and the median of each feature, stage and source."""
-    from matplotlib.figure import Figure
-
     figure = Figure(figsize=(10, 2.6 * len(FEATURES)), layout="constrained")
     axes = figure.subplots(len(FEATURES), 1)
     for axis, (name, words) in zip(axes, FEATURES.items(), strict=True):

@@ -1,5 +1,6 @@
 """The simulated nights: determinism, plausibility, and that an independent reader reads them."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import mne
@@ -121,7 +122,7 @@ def test_events_lie_in_the_night_and_breathing_events_do_not_overlap(cohort: lis
         for onset, duration, _ in night.events:
             assert 0 <= onset < onset + duration <= len(night.stages) * 30
         breathing = [event for event in night.events if event[2] in LABELS]
-        for (onset, duration, _), after in zip(breathing, breathing[1:], strict=False):
+        for (onset, duration, _), after in pairwise(breathing):
             assert duration >= 10
             assert onset + duration <= after[0]
 

@@ -72,10 +72,10 @@ def add_artefacts(
         psd = (gain * movement[:, None]) ** 2 * (
             (15.0 if kind == "EMG" else 60.0) ** 2 * slow + 14.0**2 * fast
         )
-        signal += synthesise_noise(rng, psd, sampling_rate=EEG_RATE, n_samples=n)
+        signal[:] += synthesise_noise(rng, psd, sampling_rate=EEG_RATE, n_samples=n)
         _add_mains(rng, signal, traits)
         if kind != "EMG":
-            signal += sway * breathing
+            signal[:] += sway * breathing
         _add_pops(rng, signal, traits, n_frames=len(movement))
 
 

@@ -40,7 +40,7 @@ class Traits:
     k_per_min : float
         K-complexes per minute of N2 (Colrain 2005, Sleep 28:255).
     slow_wave_uv : float
-        Typical peak-to-peak amplitude of the single slow waves of N3.
+        Amplitude scale of the single slow waves of N3, which overlap; each has about 0.4 of it.
     eye_uv : float
         Amplitude of a 20 degree saccade in each EOG channel.
     chin_uv : np.ndarray
@@ -55,7 +55,8 @@ class Traits:
     apnea_index : float
         Respiratory events per hour of sleep that the night tends to.
     central_share, rem_apnea_ratio : float
-        Share of central events among apneas beyond the cohort's; rate in REM relative to N2.
+        How far central apneas outweigh the cohort's mix (0 none to 1 fourfold); rate in REM
+        relative to N2.
     oxygen_saturation : float
         Baseline SpO2 in percent.
     desaturation_gain, circulation_delay_s : float
