@@ -1,5 +1,6 @@
 """From overnight recordings to sleep models, honest evaluations and a report."""
 
+import sys
 from pathlib import Path
 
 from snakemake.utils import min_version
@@ -10,7 +11,8 @@ min_version("9.0")
 configfile: "config.yaml"
 
 
-# Only pydantic, yaml and the standard library come with this import: every job reads this file.
+# The package beside this file; every job reads this, so nothing heavy is imported.
+sys.path.insert(0, f"{workflow.basedir}/src")
 from somnoflow.plan import Plan
 
 plan = Plan(config, datasets=Path(workflow.basedir) / "workflow" / "datasets")

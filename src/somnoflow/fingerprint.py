@@ -2,7 +2,7 @@
 
 Snakemake does not look into an imported package. Each rule therefore carries the fingerprint of
 its command among its params: a change of code that can change a result reruns the rule, and a
-change of a comment, a docstring or the layout does not.
+change of a comment, a docstring, an option's description or the layout does not.
 
 The hash covers the module, every module of the package it imports (directly or not), and every
 data file of the package that one of them names by a string literal beside it (a template, a
@@ -83,10 +83,13 @@ def _exists(module: str) -> bool:
 
 @functools.cache
 def _tree(module: str) -> ast.Module:
-    """Parse a module and drop its docstrings; comments and layout are not in the tree anyway."""
+    """Parse a module and drop what only people read; comments are not in the tree anyway."""
     tree = ast.parse(_path(module).read_text(encoding="utf-8"))
     for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            if node.func.id == "Field":
+                node.keywords = [word for word in node.keywords if word.arg != "description"]
+        elif isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             first = node.body[0] if node.body else None
             if (
                 isinstance(first, ast.Expr)

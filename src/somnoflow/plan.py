@@ -18,6 +18,7 @@ from somnoflow.config.dataset import CheckSlice, Dataset, FetchSlice
 from somnoflow.config.dataset_file import read_dataset
 from somnoflow.config.embed import EmbedSlice
 from somnoflow.config.head_slice import HeadSlice
+from somnoflow.config.heads import Knn, Linear
 from somnoflow.config.index import IndexSlice
 from somnoflow.config.parse import ParseSlice
 from somnoflow.config.pretrain import PretrainSlice
@@ -44,6 +45,7 @@ class Plan:
     """Everything the Snakefile asks the package."""
 
     def __init__(self, values: Mapping[str, Any], *, datasets: Path) -> None:
+        _let_jobs_import_this_package()
         self.config: Config = read_config(values)
         self.paths = Paths(self.config.results)
         self.datasets: dict[str, Dataset] = {
@@ -99,6 +101,11 @@ class Plan:
         """Give the folder that a dataset's recordings are in."""
         named = resolve_folder(self.config, dataset)
         return named or Path(self.paths.raw_folder.format(dataset=dataset))
+
+    def raw_folder(self, wildcards: Wildcards) -> str:
+        """Give the folder that simulated or downloaded recordings are written to."""
+        dataset = dict(wildcards).get("dataset", "simulated")
+        return self.paths.raw_folder.format(dataset=dataset)
 
     def manifest(self, wildcards: Wildcards) -> str:
         """Give the path of a dataset's manifest."""
@@ -239,8 +246,19 @@ class Plan:
         return EmbedSlice(channel=wildcards["channel"])
 
     def _head(self, wildcards: Wildcards) -> HeadSlice:
-        heads = self.config.heads
-        return HeadSlice(name=wildcards["head"], linear=heads.linear, knn=heads.knn)
+        recipes: dict[str, Linear | Knn] = {
+            "linear": self.config.heads.linear,
+            "knn": self.config.heads.knn,
+        }
+        return HeadSlice(recipe=recipes[wildcards["head"]])
+
+
+def _let_jobs_import_this_package() -> None:
+    """Make jobs run the code that the fingerprints describe, in whatever environment they run."""
+    source = str(Path(__file__).parents[1])
+    known = os.environ.get("PYTHONPATH", "")
+    if source not in known.split(os.pathsep):
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [source, known]))
 
 
 def canonical(value: Any) -> str:

@@ -66,7 +66,7 @@ def run_head(index: Path, split: Path, folder: Path, name: str = "linear") -> Pa
         training=folder / "training.csv",
         fold=0,
         threads=1,
-        cfg=HeadSlice(name=name, linear=LINEAR, knn=Knn(components=50, neighbours=5)),
+        cfg=HeadSlice(recipe=LINEAR if name == "linear" else Knn(components=50, neighbours=5)),
     )
     return folder / "head.safetensors"
 

@@ -18,7 +18,7 @@ rule fetch:
         code=plan.code("fetch"),
         cfg=plan.cfg("fetch"),
         manifest=plan.manifest,
-        folder=paths.raw_folder,
+        folder=plan.raw_folder,
     shell:
         """
         python -m somnoflow.commands.fetch \

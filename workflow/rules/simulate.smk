@@ -17,7 +17,7 @@ rule simulate:
     params:
         code=plan.code("simulate"),
         cfg=plan.cfg("simulate"),
-        folder=paths.raw_folder.format(dataset="simulated"),
+        folder=plan.raw_folder,
     shell:
         """
         python -m somnoflow.commands.simulate \

@@ -2,13 +2,12 @@
 
 import json
 import logging
-from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
-from somnoflow.config.parse import ParseSlice
 from somnoflow.config.folder import expand
+from somnoflow.config.parse import ParseSlice
 from somnoflow.data.parsing import parse_recording
 from somnoflow.entry import Input, Output, command
 from somnoflow.io.annotations import EVENT_NAMES

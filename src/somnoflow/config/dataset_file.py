@@ -4,8 +4,8 @@ from pathlib import Path
 
 import yaml
 
-from somnoflow.config.dataset import Dataset
 from somnoflow.config.base import ConfigError
+from somnoflow.config.dataset import Dataset
 from somnoflow.config.root import validate
 
 

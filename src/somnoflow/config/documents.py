@@ -26,9 +26,10 @@ def document(name: str) -> str:
 def as_yaml(config: Config) -> str:
     """Give the configuration as YAML, each option under its description."""
     opening = [
-        "# What to compute: science only. How it is run (threads, memory, GPUs, cluster) is said in",
-        "# a profile. These are the defaults, written by: somnoflow config --document yaml",
-        "# Change a value here, or lay a file over this one: snakemake --configfile FILE ...",
+        "# What to compute: science only. How it is run (threads, memory, GPUs, cluster) is said",
+        "# in a profile. These are the defaults; a test keeps them equal to the option's",
+        "# definitions in src/somnoflow/config. To change some, write a file with those lines only",
+        "# and lay it over this one: snakemake --configfile FILE ...",
         "",
     ]
     return "\n".join([*opening, *_yaml_lines(config, indent=0)]).rstrip() + "\n"

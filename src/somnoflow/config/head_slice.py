@@ -1,12 +1,10 @@
 """What one head job needs."""
 
 from somnoflow.config.base import Section
-from somnoflow.config.heads import HeadName, Knn, Linear
+from somnoflow.config.heads import Knn, Linear
 
 
 class HeadSlice(Section):
-    """Which probe is trained, and how each is."""
+    """The recipe of the one probe that is trained; its type says which."""
 
-    name: HeadName
-    linear: Linear
-    knn: Knn
+    recipe: Linear | Knn

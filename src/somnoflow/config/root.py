@@ -17,7 +17,6 @@ from somnoflow.config.signals import Signals
 from somnoflow.config.simulate import Simulate
 from somnoflow.config.split import Split
 
-
 M = TypeVar("M", bound=BaseModel)
 
 

@@ -110,7 +110,7 @@ def _require(row: Row, *, found: str, folder: Path) -> None:
             problem="wrong checksum",
             found=f"sha256 {found}",
             wanted=f"sha256 {row.sha256}",
-            advice="Download or copy it again; if the new content is right, write the manifest anew",
+            advice="Copy it again; if the new content is right, write the manifest anew",
         )
 
 

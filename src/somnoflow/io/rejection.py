@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 
 
 @dataclass
-class Rejection(Exception):
+class Rejection(Exception):  # noqa: N818 - the row it becomes, more than an error
     """A recording, file or channel that cannot be used; a row of the rejected table."""
 
     problem: str

@@ -37,7 +37,7 @@ _SPELLINGS = {
 
 def modality_of(channel: str) -> str:
     """Give the modality of a canonical channel: `EEG_C4` is EEG, `EMG_CHIN` is EMG."""
-    return channel.split("_")[0]
+    return channel.split("_", maxsplit=1)[0]
 
 
 def conversion(unit: str, *, channel: str) -> float:

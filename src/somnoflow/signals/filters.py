@@ -57,6 +57,6 @@ def resample(samples: Samples, *, sampling_rate: float, target: int) -> Samples:
 
 def hold(samples: Samples, *, sampling_rate: float, target: int) -> Samples:
     """Resample a slow measured value (SpO2) by repeating each sample until the next one."""
-    count = int(round(len(samples) * target / sampling_rate))
+    count = round(len(samples) * target / sampling_rate)
     source = np.floor(np.arange(count) * (sampling_rate / target) + 1e-9).astype(np.int64)
     return samples[np.minimum(source, len(samples) - 1)]

@@ -1,0 +1,116 @@
+"""A change reruns what depends on it, and nothing else."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.workflow.project import Project
+
+pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("tiny")]
+
+FOLDS, HEADS, SHARDS = 2, 2, 2
+REPORT = {"report": 1}
+EVALUATE = {"evaluate": HEADS, **REPORT}
+HEAD = {"head": FOLDS * HEADS, "score": FOLDS * HEADS, **EVALUATE}
+PRETRAIN = {"pretrain": FOLDS, "embed": FOLDS, **HEAD}
+INDEX = {"index": 1, "split": 1, **PRETRAIN}
+PARSE = {"parse": SHARDS, "pack": SHARDS, **INDEX}
+ONE_SHARD = {"parse": 1, "pack": 1, **INDEX}
+ONE_HEAD = {"head": FOLDS, "score": FOLDS, "evaluate": 1, **REPORT}
+
+Edit = Callable[[Project], None]
+
+
+def edit(file: str, old: str, new: str) -> Edit:
+    return lambda project: project.edit(file, old, new)
+
+
+def append(file: str, text: str) -> Edit:
+    def run(project: Project) -> None:
+        path = project.folder / file
+        path.write_text(path.read_text(encoding="utf-8") + text, encoding="utf-8")
+
+    return run
+
+
+def touch_everything(project: Project) -> None:
+    for path in sorted(project.folder.rglob("*")):
+        if ".snakemake" not in path.parts and path.is_file():
+            os.utime(path)
+
+
+def replace_under_old_time(project: Project) -> None:
+    """Change one byte of a recording's signal and set its old modification time again."""
+    path = raw_recording(project)
+    times = path.stat()
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(bytes(content))
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+def raw_recording(project: Project) -> Path:
+    return project.folder / "results/tiny/raw/dataset=simulated/S0001.edf"
+
+
+SOURCE = "src/somnoflow"
+CASES: dict[str, tuple[Edit, dict[str, int]]] = {
+    "nothing": (lambda project: None, {}),
+    "comment in the code": (append(f"{SOURCE}/data/parsing.py", "\n# a remark\n"), {}),
+    "docstring": (
+        edit(f"{SOURCE}/data/parsing.py", '"""Parse one recording.', '"""Read one recording.'),
+        {},
+    ),
+    "description of an option": (
+        edit(f"{SOURCE}/config/pretrain.py", "AdamW's weight decay", "Decay of the weights"),
+        {},
+    ),
+    "touch everything": (touch_everything, {}),
+    "citation of a dataset": (
+        edit("workflow/datasets/simulated/dataset.yaml", "citation: none", "citation: nothing"),
+        {},
+    ),
+    "learning rate": (
+        edit("config/tiny.yaml", "batch_size: 16", "batch_size: 16\n  learning_rate: 0.002"),
+        PRETRAIN,
+    ),
+    "linear probe": (
+        edit("config/tiny.yaml", "linear:\n    passes: 2", "linear:\n    passes: 3"),
+        ONE_HEAD,
+    ),
+    "bootstrap": (edit("config/tiny.yaml", "resamples: 100", "resamples: 101"), EVALUATE),
+    "title of the report": (edit("config/tiny.yaml", "Tiny run", "Small run"), REPORT),
+    "code of parsing": (
+        append(f"{SOURCE}/data/parsing.py", "\nUNUSED = 1\n"),
+        PARSE,
+    ),
+    "code of the model": (append(f"{SOURCE}/models/neuronet.py", "\nUNUSED = 1\n"), PRETRAIN),
+    "template of the report": (append(f"{SOURCE}/report/page.html", "<!-- x -->\n"), REPORT),
+    "style of the report": (append(f"{SOURCE}/report/page.css", "/* x */\n"), REPORT),
+    "code of a figure": (append(f"{SOURCE}/report/figures.py", "\nUNUSED = 1\n"), REPORT),
+    "meaning of a label": (
+        edit("workflow/datasets/simulated/dataset.yaml", "Sleep stage R: REM", "Sleep stage R: W"),
+        PARSE,
+    ),
+    "recording replaced under its old time": (
+        replace_under_old_time,
+        {"check": 1, **ONE_SHARD},
+    ),
+    "recording removed": (
+        lambda project: raw_recording(project).unlink(),
+        {"check": 1, **ONE_SHARD},
+    ),
+    "new subject": (
+        edit("config/tiny.yaml", "subjects: 4", "subjects: 5"),
+        {"simulate": 1, "check": 1, **ONE_SHARD},
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_reruns(editable: Project, case: str) -> None:
+    change, wanted = CASES[case]
+    change(editable)
+    assert editable.planned() == wanted
