@@ -64,21 +64,14 @@ def data_files(module: str) -> tuple[Path, ...]:
 
 
 def _path(module: str) -> Path:
-    relative = module.split(".")[1:]
-    file = ROOT.joinpath(*relative).with_suffix(".py") if relative else ROOT / "__init__.py"
-    package = ROOT.joinpath(*relative, "__init__.py")
-    for path in (file, package):
-        if path.is_file():
-            return path
-    raise FingerprintError(f"no module {module} in the package")
+    path = ROOT.joinpath(*module.split(".")[1:]).with_suffix(".py")
+    if not path.is_file():
+        raise FingerprintError(f"no module {module} in the package")
+    return path
 
 
-def _exists(module: str) -> bool:
-    relative = module.split(".")[1:]
-    return (
-        ROOT.joinpath(*relative).with_suffix(".py").is_file()
-        or ROOT.joinpath(*relative, "__init__.py").is_file()
-    )
+def _is_package(module: str) -> bool:
+    return ROOT.joinpath(*module.split(".")[1:], "__init__.py").is_file()
 
 
 @functools.cache
@@ -101,19 +94,21 @@ def _tree(module: str) -> ast.Module:
 
 
 def _imports(module: str) -> list[str]:
+    """Give the modules of the package that `module` imports; packages' own files are empty."""
     found: set[str] = set()
     for node in ast.walk(_tree(module)):
         if isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found.add(node.module)
-            found.update(
-                name
-                for alias in node.names
-                if node.module.split(".")[0] == PACKAGE
-                and _exists(name := f"{node.module}.{alias.name}")
-            )
-    return [name for name in sorted(found) if name.split(".")[0] == PACKAGE]
+            if _belongs(node.module) and _is_package(node.module):
+                found.update(f"{node.module}.{alias.name}" for alias in node.names)
+            else:
+                found.add(node.module)
+    return sorted(name for name in found if _belongs(name))
+
+
+def _belongs(module: str) -> bool:
+    return module.split(".", maxsplit=1)[0] == PACKAGE
 
 
 @functools.cache

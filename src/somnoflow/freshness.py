@@ -13,7 +13,7 @@ from typing import Any
 
 from somnoflow.io.digest import sha256_file
 from somnoflow.paths import run_json
-from somnoflow.plan import Artefact, Plan, canonical
+from somnoflow.plan import Artefact, Plan
 
 
 class Verdict(Enum):
@@ -67,9 +67,10 @@ def _reasons(
     if run["code"] != plan.code(artefact.rule):
         yield f"the code of {run['module']} changed"
     if "cfg" in run["arguments"]:
-        then, now = run["arguments"]["cfg"], plan.slice(artefact.rule, artefact.wildcards)
-        if canonical(then) != canonical(now):
-            yield "the configuration changed: " + ", ".join(_changed(then, now.model_dump("json")))
+        then = run["arguments"]["cfg"]
+        now = json.loads(plan.cfg(artefact.rule)(artefact.wildcards))
+        if then != now:
+            yield "the configuration changed: " + ", ".join(_changed(then, now))
     if artefact.rule == "check":
         for file in plan.raw_unchecked(artefact.wildcards):
             yield f"the raw file {file} has changed"

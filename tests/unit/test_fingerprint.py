@@ -1,0 +1,127 @@
+"""The fingerprint covers exactly the code that a command loads."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import somnoflow
+from somnoflow import fingerprint as module
+from somnoflow.fingerprint import RESULT_NEUTRAL, ROOT, closure, data_files, fingerprint
+
+COMMANDS = sorted(
+    f"somnoflow.commands.{path.stem}"
+    for path in (ROOT / "commands").glob("*.py")
+    if path.stem != "__init__"
+)
+
+
+def test_package_files_are_empty() -> None:
+    """An `__init__` that imports would make every command depend on every module."""
+    assert [path for path in ROOT.rglob("__init__.py") if path.read_text().strip()] == []
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_closure_is_what_python_loads(command: str) -> None:
+    code = (
+        f"import {command}, sys\n"
+        "print(*(name for name, m in sys.modules.items() if name.startswith('somnoflow.') "
+        "and not hasattr(m, '__path__')))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, text=True, capture_output=True)
+    loaded, hashed = set(done.stdout.split()), set(closure(command))
+    brought_by_entry = RESULT_NEUTRAL | {"somnoflow.io.atomic", "somnoflow.io.digest"}
+    assert hashed <= loaded
+    assert loaded <= hashed | brought_by_entry
+
+
+def test_light_commands_load_no_heavy_package() -> None:
+    """Importing torch costs seconds for each of thousands of jobs."""
+    code = (
+        "import sys, somnoflow.plan, somnoflow.commands.check, somnoflow.commands.index\n"
+        "print(*({'torch', 'mne', 'scipy', 'polars', 'numpy'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, text=True, capture_output=True)
+    assert done.stdout.split() == []
+
+
+def test_no_import_is_dynamic() -> None:
+    """A module named at run time would be outside every fingerprint."""
+    for path in ROOT.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            name = getattr(node, "id", getattr(node, "attr", ""))
+            assert name not in {"import_module", "__import__"}, path
+
+
+def test_templates_belong_to_the_report_only() -> None:
+    with_template = [
+        name
+        for name in COMMANDS
+        if any(file.name == "page.html" for part in closure(name) for file in data_files(part))
+    ]
+    assert with_template == ["somnoflow.commands.report"]
+
+
+def test_statistics_belong_to_the_simulation() -> None:
+    files = {
+        file.suffix for part in closure("somnoflow.commands.simulate") for file in data_files(part)
+    }
+    assert ".tsv" in files
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A package of two modules in place of ours."""
+    (tmp_path / "commands").mkdir()
+    (tmp_path / "__init__.py").touch()
+    (tmp_path / "commands/__init__.py").touch()
+    (tmp_path / "commands/a.py").write_text(
+        '"""Doc."""\nfrom somnoflow.b import f\n\nTABLE = "t.tsv"\n\n\n'
+        'def g(x):\n    """Doc."""\n    return f(x)\n'
+    )
+    (tmp_path / "commands/t.tsv").write_text("1\n")
+    (tmp_path / "commands/other.tsv").write_text("1\n")
+    (tmp_path / "b.py").write_text("def f(x):\n    return x + 1\n")
+    monkeypatch.setattr(module, "ROOT", tmp_path)
+    return tmp_path
+
+
+def current() -> str:
+    for cached in (closure, data_files, module._tree, module._code_hash, module._data_hash):
+        cached.cache_clear()
+    return fingerprint("somnoflow.commands.a")
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "changes"),
+    [
+        ("commands/a.py", "return f(x)", "return f(x)  # remark", False),
+        ("commands/a.py", '    """Doc."""\n', '    """Other\n    words."""\n', False),
+        ("commands/a.py", "\n\n\ndef g", "\n\n\n\n\ndef g", False),
+        ("commands/a.py", "return f(x)", "return f(x) + 0", True),
+        ("b.py", "x + 1", "x + 2", True),
+        ("b.py", "x + 1", "(x + 1)", False),
+        ("commands/t.tsv", "1", "2", True),
+        ("commands/other.tsv", "1", "2", False),
+    ],
+)
+def test_what_changes_it(package: Path, file: str, old: str, new: str, changes: bool) -> None:
+    before = current()
+    path = package / file
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+    assert (current() != before) is changes
+
+
+def test_an_unknown_module_is_an_error(package: Path) -> None:
+    (package / "b.py").unlink()
+    with pytest.raises(module.FingerprintError, match=r"somnoflow\.b"):
+        current()
+
+
+def teardown_module() -> None:
+    for cached in (closure, data_files, module._tree, module._code_hash, module._data_hash):
+        cached.cache_clear()
+    assert somnoflow.__file__

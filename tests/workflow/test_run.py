@@ -1,0 +1,178 @@
+"""One tiny run from simulated EDF files to the report, and what it leaves behind."""
+
+import csv
+import json
+from collections import Counter
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from tests.workflow.project import Project
+
+pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("tiny")]
+
+RESULTS = "results/tiny"
+VOLATILE = ("run.json", "state.json", "index.html")
+FOLD = [
+    "embeddings/neuronet/EEG_C4/fold={fold}/index.json",
+    "pretrain/neuronet/EEG_C4/fold={fold}/encoder.safetensors",
+    "pretrain/neuronet/EEG_C4/fold={fold}/training.csv",
+    *(
+        f"{stage}/neuronet/EEG_C4/{head}/fold={{fold}}/{file}"
+        for head in ("knn", "linear")
+        for stage, file in (
+            ("heads", "head.safetensors"),
+            ("heads", "training.csv"),
+            ("scores", "predictions.parquet"),
+        )
+    ),
+]
+SHARD = [
+    "check/dataset=simulated/shard={shard}/problems.tsv",
+    "check/dataset=simulated/shard={shard}/recordings.json",
+    "packed/dataset=simulated/shard={shard}/epochs.parquet",
+    "packed/dataset=simulated/shard={shard}/index.json",
+    "packed/dataset=simulated/shard={shard}/signals.npy",
+    "raw/dataset=simulated/shard={shard}/manifest.tsv",
+    "signals/dataset=simulated/shard={shard}/index.json",
+    "signals/dataset=simulated/shard={shard}/part-0.parquet",
+    *(f"embeddings/neuronet/EEG_C4/fold={fold}/dataset=simulated/shard={{shard}}.parquet"
+      for fold in (0, 1)),
+]  # fmt: skip
+ONCE = [
+    *(f"metrics/neuronet/EEG_C4/{head}/{file}"
+      for head in ("knn", "linear") for file in ("metrics.json", "recordings.tsv")),
+    *(f"raw/dataset=simulated/S000{n}{end}.edf"
+      for n in (1, 2, 3, 4) for end in ("", "-annotations")),
+    *(f"signals/{file}"
+      for file in ("channels.tsv", "index.json", "recordings.tsv", "rejected.tsv")),
+    "split/split.json",
+]  # fmt: skip
+
+
+def golden() -> set[str]:
+    return {
+        *ONCE,
+        *(name.format(fold=fold) for name in FOLD for fold in (0, 1)),
+        *(name.format(shard=shard) for name in SHARD for shard in (0, 1)),
+    }
+
+
+def artefacts(project: Project) -> dict[str, Path]:
+    results = project.folder / RESULTS
+    return {
+        path.relative_to(results).as_posix(): path
+        for path in results.rglob("*")
+        if path.is_file()
+        and path.relative_to(results).parts[0] not in {"logs", "benchmarks"}
+        and path.name not in VOLATILE
+    }
+
+
+def test_every_expected_file_is_there_and_no_other(finished: Project) -> None:
+    assert set(artefacts(finished)) == golden()
+    assert (finished.folder / RESULTS / "report/index.html").exists()
+
+
+def test_a_second_run_has_nothing_to_do(finished: Project) -> None:
+    assert "Nothing to be done" in finished.snakemake("all")
+
+
+def test_another_run_gives_the_same_bytes(finished: Project, tmp_path: Path) -> None:
+    again = Project.copy(tmp_path)
+    again.snakemake("all")
+    first, second = artefacts(finished), artefacts(again)
+    assert set(first) == set(second)
+    different = [name for name in first if first[name].read_bytes() != second[name].read_bytes()]
+    assert different == []
+
+
+def test_run_json_stands_beside_every_artefact(finished: Project) -> None:
+    runs = sorted((finished.folder / RESULTS).rglob("run.json"))
+    modules = Counter(json.loads(path.read_text())["module"].rsplit(".", 1)[1] for path in runs)
+    assert modules == {
+        "simulate": 2, "check": 2, "parse": 2, "pack": 2, "index": 1, "split": 1, "pretrain": 2,
+        "embed": 2, "head": 4, "score": 4, "evaluate": 2, "report": 1,
+    }  # fmt: skip
+    wanted = {
+        "module", "code", "arguments", "inputs", "outputs", "versions", "device", "git_commit",
+        "started", "seconds", "peak_memory_mib", "platform",
+    }  # fmt: skip
+    for path in runs:
+        assert set(json.loads(path.read_text())) == wanted
+
+
+def test_epochs_add_up_from_the_edf_files_to_the_metrics(finished: Project) -> None:
+    results = finished.folder / RESULTS
+    with (results / "signals/recordings.tsv").open() as file:
+        epochs = sum(int(row["epochs"]) for row in csv.DictReader(file, delimiter="\t"))
+    parquet = pl.scan_parquet(results / "signals/**/*.parquet").select(pl.len()).collect().item()
+    assert epochs == 4 * 12 == parquet
+    for head in ("linear", "knn"):
+        counts = json.loads((results / f"metrics/neuronet/EEG_C4/{head}/metrics.json").read_text())[
+            "counts"
+        ]
+        assert counts["epochs"] == epochs
+        assert counts["scored"] + counts["unscored"] + counts["unusable"] == epochs
+
+
+def test_no_subject_has_two_roles(finished: Project) -> None:
+    split = json.loads((finished.folder / RESULTS / "split/split.json").read_text())
+    for fold in split["folds"]:
+        roles = [set(fold[role]) for role in ("train", "val", "test")]
+        assert sum(map(len, roles)) == len(set.union(*roles)) == 4
+        assert not set(fold["pretrain"]) & (roles[1] | roles[2])
+
+
+def test_nothing_is_left_to_resume(finished: Project) -> None:
+    assert not list((finished.folder / RESULTS).glob("resume/**/*.ckpt"))
+
+
+def verdicts(project: Project) -> tuple[int, Counter[str], str]:
+    done = project.somnoflow("check", "--configfile", project.configfile)
+    assert not done.stderr, done.stderr
+    lines = done.stdout.splitlines()[:-1]
+    return done.returncode, Counter(line.split()[0] for line in lines), done.stdout
+
+
+def test_check_finds_everything_fresh(finished: Project) -> None:
+    code, counts, _ = verdicts(finished)
+    assert (code, counts) == (0, {"fresh": 25})
+
+
+def test_check_names_the_option_that_changed(editable: Project) -> None:
+    editable.edit("config/tiny.yaml", "batch_size: 16", "batch_size: 8")
+    code, counts, text = verdicts(editable)
+    assert code == 1
+    assert counts == {"fresh": 10, "stale": 15}
+    assert "the configuration changed: pretrain.batch_size was 16, is 8" in text
+
+
+def test_check_names_the_code_that_changed(editable: Project) -> None:
+    path = editable.folder / "src/somnoflow/evaluate/metrics.py"
+    path.write_text(path.read_text() + "\nUNUSED = 1\n")
+    _, counts, text = verdicts(editable)
+    assert counts == {"fresh": 22, "stale": 3}
+    assert "the code of somnoflow.commands.evaluate changed" in text
+
+
+def test_check_finds_a_result_that_was_edited(editable: Project) -> None:
+    split = editable.folder / RESULTS / "split/split.json"
+    split.write_text(split.read_text().replace('"fold": 0', '"fold":  0'))
+    _, counts, text = verdicts(editable)
+    assert counts == {"fresh": 9, "stale": 16}
+    assert "split.json has changed" in text
+
+
+def test_check_finds_a_recording_that_was_replaced(editable: Project) -> None:
+    raw = editable.folder / RESULTS / "raw/dataset=simulated/S0002.edf"
+    raw.write_bytes(raw.read_bytes() + b"x")
+    _, _, text = verdicts(editable)
+    assert "the raw file S0002.edf has changed" in text
+
+
+def test_check_says_what_is_missing(editable: Project) -> None:
+    (editable.folder / RESULTS / "report/index.html").unlink()
+    code, counts, _ = verdicts(editable)
+    assert (code, counts) == (1, {"fresh": 24, "missing": 1})
