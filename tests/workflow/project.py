@@ -22,6 +22,7 @@ class Project:
     @classmethod
     def copy(cls, folder: Path, *, configfile: str = "config/tiny.yaml") -> "Project":
         """Copy everything that a run needs."""
+        folder.mkdir(parents=True, exist_ok=True)
         for part in PARTS:
             source = ROOT / part
             if source.is_dir():
