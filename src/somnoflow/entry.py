@@ -10,11 +10,13 @@ A command is a function whose keyword-only arguments say what they are::
 `command` reads the arguments from the command line, hands the function temporary names for its
 outputs, renames them when it returns, and writes `run.json` beside the first one. Nothing that
 this module does changes a result, so it is left out of the code fingerprint (fingerprint.py).
+
+Bad input (`ValueError`, `OSError`) ends in a message on stderr and exit code 1; its traceback goes
+to the log file alone. The traceback of anything else, a defect of ours, goes to both.
 """
 
 import argparse
 import logging
-import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -22,7 +24,7 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, ValidationError
 
-from somnoflow.io.atomic import TEMPORARY, commit, remove_partials
+from somnoflow.io.atomic import flush, remove_partials, temporary_for
 from somnoflow.provenance import Run
 
 Input = Annotated[Path, "input"]
@@ -31,7 +33,7 @@ Output = Annotated[Path, "output"]
 
 
 def command(function: Callable[..., None], arguments: Sequence[str] | None = None) -> None:
-    """Run `function` with arguments from the command line; exit with 1 and one line on bad input.
+    """Run `function` with arguments from the command line; exit with 1 and a message on bad input.
 
     Parameters
     ----------
@@ -51,11 +53,12 @@ def command(function: Callable[..., None], arguments: Sequence[str] | None = Non
             if isinstance(hint, type) and issubclass(hint, BaseModel):
                 values[name] = hint.model_validate_json(values[name])
         _run(function, hints=hints, values=values, module=module)
-    except (ValueError, OSError, ValidationError) as error:
-        # Bad input and full disks are for the reader of the log; everything else is a defect
-        # of ours and shows its traceback.
-        logging.getLogger(module).error("%s: %s", type(error).__name__, error)
+    except (ValueError, OSError) as error:
+        logging.getLogger(module).error("%s", _message(error), exc_info=True)
         raise SystemExit(1) from error
+    except Exception as defect:
+        logging.getLogger(module).critical("%s", _message(defect), exc_info=True)
+        raise
 
 
 def _run(
@@ -71,8 +74,13 @@ def _run(
     partial = {name: _prepare(path) for name, path in outputs.items()}
     try:
         function(**{**values, **partial})
+        # All are on the disk before the first gets its name: a full disk leaves no odd pair.
+        for name, path in partial.items():
+            if not path.exists():
+                raise RuntimeError(f"{module} did not write its output '{name}'")
+            flush(path)
         for name, path in outputs.items():
-            commit(partial[name], path)
+            partial[name].replace(path)
     finally:
         for path in partial.values():
             path.unlink(missing_ok=True)
@@ -82,7 +90,7 @@ def _run(
 def _prepare(path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     remove_partials(path)
-    return path.with_name(f"{TEMPORARY}{os.getpid()}-{path.name}")
+    return temporary_for(path)
 
 
 def _mark(hint: Any) -> str | None:
@@ -114,11 +122,30 @@ def _module_of(function: Callable[..., None]) -> str:
     return spec.name if spec else "__main__"
 
 
+def _message(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        mistakes = (
+            f"{'.'.join(str(part) for part in mistake['loc']) or '(whole)'}: {mistake['msg']}"
+            for mistake in error.errors()
+        )
+        return f"{error.title}: {'; '.join(mistakes)}"
+    return f"{type(error).__name__}: {error}"
+
+
+class _WithoutTraceback(logging.Formatter):
+    """The message alone: a traceback is for the log file."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        plain = logging.makeLogRecord({**vars(record), "exc_info": None, "exc_text": None})
+        return super().format(plain)
+
+
 def _start_log(path: Path | None) -> None:
+    form = "%(levelname)s %(name)s: %(message)s"
     handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
+    handlers[0].setFormatter(_WithoutTraceback(form))
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
         handlers.append(logging.FileHandler(path, mode="w", encoding="utf-8"))
-    logging.basicConfig(
-        level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", handlers=handlers
-    )
+    logging.basicConfig(level=logging.INFO, format=form, handlers=handlers)
+    logging.captureWarnings(True)

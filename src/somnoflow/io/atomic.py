@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,33 +13,51 @@ TEMPORARY = ".partial-"
 
 
 @contextmanager
-def atomic(path: Path) -> Iterator[Path]:
+def atomic(path: Path, *, alone: bool = True) -> Iterator[Path]:
     """Give a temporary name beside `path`; rename it to `path` when the block succeeds.
 
     The temporary file keeps the suffix of `path` and is removed when the block fails. After a
     kill it stays behind under a name no reader looks for, and the next writer removes it.
+
+    Parameters
+    ----------
+    path
+        File to write.
+    alone
+        Whether no other process can be writing `path` now; where one can, its temporary file is
+        left in peace.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    remove_partials(path)
-    temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{path.name}")
+    if alone:
+        remove_partials(path)
+    temporary = temporary_for(path)
     try:
         yield temporary
-        commit(temporary, path)
+        flush(temporary)
+        temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def commit(temporary: Path, path: Path) -> None:
-    """Flush `temporary` to the disk and give it its name."""
+def temporary_for(path: Path) -> Path:
+    """Give a name beside `path` that no other process, here or on another machine, writes to."""
+    return path.with_name(f"{TEMPORARY}{os.getpid()}{secrets.token_hex(4)}-{path.name}")
+
+
+def flush(temporary: Path) -> None:
+    """Wait until the file is on the disk; a full disk is an error here and not later."""
     with temporary.open("rb") as file:
         os.fsync(file.fileno())
-    temporary.replace(path)
 
 
 def remove_partials(path: Path) -> None:
     """Remove what a killed writer of `path` left behind."""
-    for leftover in path.parent.glob(f"{TEMPORARY}*-{path.name}"):
-        leftover.unlink(missing_ok=True)
+    if not path.parent.is_dir():
+        return
+    own = re.compile(re.escape(TEMPORARY) + r"[0-9a-f]+-" + re.escape(path.name))
+    for leftover in path.parent.iterdir():
+        if own.fullmatch(leftover.name):
+            leftover.unlink(missing_ok=True)
 
 
 def write_json(path: Path, content: Any) -> None:
