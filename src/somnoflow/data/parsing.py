@@ -22,7 +22,9 @@ from somnoflow.signals.channels import MICROVOLTS, STORAGE, conversion, modality
 from somnoflow.signals.epochs import INT16_MAX, cut, quantise
 from somnoflow.signals.filters import bandpass, hold, resample
 from somnoflow.signals.quality import Flag, quality_flags
-from somnoflow.stages import EPOCH_SECONDS, SCORED_STAGES
+from somnoflow.stages import EPOCH_SECONDS, SCORED_STAGES, Stage
+
+MOST_BEYOND = 0.01
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,6 @@ def parse_recording(
         When the recording cannot be used at all.
     """
     source = open_recording(folder / entry["signal"])
-    epochs = int(source.seconds // EPOCH_SECONDS)
     if source.seconds < signals.minimum_minutes * 60:
         raise Rejection(
             problem="recording too short",
@@ -65,11 +66,15 @@ def parse_recording(
             wanted=f"at least {signals.minimum_minutes:g} minutes",
             advice="Leave it out of the manifest, or lower signals.minimum_minutes",
         )
-    stage, events, notes = _labels(entry, folder=folder, reading=reading, source=source)
-    channels, rows = _channels(source, reading=reading, signals=signals, epochs=epochs)
+    epochs = int(source.seconds // EPOCH_SECONDS)
+    stage, events, notes = _labels(
+        entry, folder=folder, reading=reading, source=source, epochs=epochs
+    )
+    channels, rows, doubts = _channels(source, reading=reading, signals=signals, epochs=epochs)
     counts = {name.name: int((stage == name).sum()) for name in SCORED_STAGES}
-    first_eeg = next((name for name in channels if modality_of(name) == "EEG"), None)
-    quality = channels[first_eeg or next(iter(channels))].quality
+    there = [name for name, channel in channels.items() if channel.samples is not None]
+    first_eeg = next((name for name in there if modality_of(name) == "EEG"), there[0])
+    quality = channels[first_eeg].quality
     row = {
         "subject": entry["subject"],
         "recording": entry["recording"],
@@ -85,7 +90,7 @@ def parse_recording(
             name.name: int(((stage == name) & (quality == Flag.GOOD)).sum())
             for name in SCORED_STAGES
         },
-        "notes": "; ".join(notes),
+        "notes": "; ".join([*notes, *doubts]),
     }
     identity = {"recording": entry["recording"], "subject": entry["subject"]}
     return Parsed(
@@ -98,36 +103,75 @@ def parse_recording(
 
 
 def _labels(
-    entry: Mapping[str, Any], *, folder: Path, reading: Reading, source: SourceRecording
+    entry: Mapping[str, Any],
+    *,
+    folder: Path,
+    reading: Reading,
+    source: SourceRecording,
+    epochs: int,
 ) -> tuple[npt.NDArray[np.int8], dict[str, npt.NDArray[np.float32]], list[str]]:
-    epochs = int(source.seconds // EPOCH_SECONDS)
     scorings: dict[str, Scoring] = {}
     for kind, annotation in (("stages", reading.stages), ("events", reading.events)):
         if annotation is not None and entry[kind] is not None:
             scorings[kind] = read_scoring(folder / entry[kind], annotation)
     notes: list[str] = []
-    staging = scorings.get("stages", Scoring())
-    offset = _offset(staging, source, notes)
-    stage = stage_per_epoch(staging.stages, epochs=epochs, offset=offset)
-    if staging.stages:
-        _note_length(staging, offset=offset, epochs=epochs, notes=notes)
-    found = [event for scoring in scorings.values() for event in scoring.events]
-    outside = sum(1 for onset, length, _ in found if onset >= source.seconds or onset + length < 0)
-    if outside:
-        notes.append(f"{outside} events lie outside the recording")
+    stage = np.full(epochs, Stage.UNSCORED, np.int8)
+    events: list[tuple[float, float, str]] = []
+    for kind, scoring in scorings.items():
+        offset = _offset(scoring, source, notes, kind=kind)
+        events += [(onset + offset, duration, name) for onset, duration, name in scoring.events]
+        if kind == "stages":
+            _require_stages(scoring, offset=offset, source=source, file=entry[kind])
+            stage = stage_per_epoch(scoring.stages, epochs=epochs, offset=offset)
+            _note_length(scoring, offset=offset, epochs=epochs, notes=notes)
+    _note_events(events, epochs=epochs, notes=notes)
     for scoring in scorings.values():
         for label, count in sorted(scoring.unused.items()):
             notes.append(f"annotation '{label}' not used ({count} times)")
-    return stage, event_seconds(found, epochs=epochs, offset=offset), notes
+    return stage, event_seconds(events, epochs=epochs), notes
 
 
-def _offset(scoring: Scoring, source: SourceRecording, notes: list[str]) -> float:
+def _offset(scoring: Scoring, source: SourceRecording, notes: list[str], *, kind: str) -> float:
+    """Give the seconds from the start of the signal to the start of an annotation file."""
+    if not scoring.has_clock:
+        return 0.0
     if scoring.start is None or source.start is None:
+        which = "signal" if source.start is None else f"{kind} file"
+        notes.append(f"start of the {which} not known; {kind} taken to begin with the signal")
         return 0.0
     offset = (scoring.start - source.start).total_seconds()
     if offset:
-        notes.append(f"annotation starts {offset:+.0f} s from the signal; shifted by that")
+        notes.append(f"annotation of {kind} starts {offset:+g} s from the signal; shifted by that")
     return offset
+
+
+def _require_stages(scoring: Scoring, *, offset: float, source: SourceRecording, file: str) -> None:
+    if not scoring.stages:
+        raise Rejection(
+            problem="no stages in the annotation file",
+            found=f"{file} without any stage",
+            wanted="the stage of each epoch",
+            advice="Check that this is the scoring; else take its row out of the manifest",
+        )
+    begin = min(onset for onset, _, _ in scoring.stages) + offset
+    end = max(onset + duration for onset, duration, _ in scoring.stages) + offset
+    if begin >= source.seconds or end <= 0:
+        raise Rejection(
+            problem="annotation of another time",
+            found=f"stages from {begin:g} s to {end:g} s after the start of the signal",
+            wanted=f"stages within the signal's {source.seconds:g} s",
+            advice="Check that both files are of the same night, and the start in their headers",
+        )
+
+
+def _note_events(events: list[tuple[float, float, str]], *, epochs: int, notes: list[str]) -> None:
+    end = epochs * EPOCH_SECONDS
+    outside = sum(1 for onset, length, _ in events if onset >= end or onset + length < 0)
+    if outside:
+        notes.append(f"{outside} events lie outside the recording")
+    instants = sum(1 for _, length, _ in events if not length)
+    if instants:
+        notes.append(f"{instants} events have no duration and count no seconds")
 
 
 def _note_length(scoring: Scoring, *, offset: float, epochs: int, notes: list[str]) -> None:
@@ -141,9 +185,10 @@ def _note_length(scoring: Scoring, *, offset: float, epochs: int, notes: list[st
 
 def _channels(
     source: SourceRecording, *, reading: Reading, signals: Signals, epochs: int
-) -> tuple[dict[str, ChannelEpochs], list[dict[str, Any]]]:
+) -> tuple[dict[str, ChannelEpochs], list[dict[str, Any]], list[str]]:
     taken: dict[str, ChannelEpochs] = {}
     rows: list[dict[str, Any]] = []
+    doubts: list[str] = []
     for channel in signals.channels:
         chosen, reason = _choose(source, channel, reading)
         row: dict[str, Any] = {"channel": channel, "source": "", "unit": "", "sampling_rate": ""}
@@ -160,6 +205,7 @@ def _channels(
             except Rejection as rejection:
                 reason = str(rejection)
         if channel in taken:
+            doubts += _doubts(source, taken[channel], channel=channel, label=row["source"])
             flags = taken[channel].quality
             row |= {
                 "epochs": epochs,
@@ -183,7 +229,26 @@ def _channels(
             wanted=f"one of {', '.join(reading.channels)}",
             advice="Name the labels under `channels` in the dataset's dataset.yaml",
         )
-    return taken, rows
+    return taken, rows, doubts
+
+
+def _doubts(
+    source: SourceRecording, taken: ChannelEpochs, *, channel: str, label: str
+) -> list[str]:
+    """Say what may be wrong with a channel that is used all the same."""
+    doubts = []
+    namesakes = sum(signal.label == label for signal in source.signals)
+    if namesakes > 1:
+        doubts.append(f"{namesakes} signals are called '{label}'; the first is {channel}")
+    good = np.asarray(taken.samples)[taken.quality == Flag.GOOD]
+    beyond = float((np.abs(good) == INT16_MAX).mean()) if good.size else 0.0
+    if beyond > MOST_BEYOND:
+        unit = STORAGE[modality_of(channel)].unit
+        doubts.append(
+            f"{beyond:.0%} of {channel} lies beyond {taken.scale * INT16_MAX:.4g} {unit}; is the "
+            "unit in the header right? Else say it under `units` in dataset.yaml"
+        )
+    return doubts
 
 
 def _choose(
@@ -206,6 +271,13 @@ def _convert(
     factor = conversion(reading.units.get(signal.label, signal.unit), channel=channel)
     samples = signal.physical() * factor
     rate = signal.sampling_rate
+    if rate * EPOCH_SECONDS < 2:
+        raise Rejection(
+            problem="sampling rate too low",
+            found=f"{rate:g} Hz",
+            wanted=f"at least 2 samples in {EPOCH_SECONDS} s",
+            advice="Take the channel out of signals.channels",
+        )
     quality = _quality(samples, signal=signal, channel=channel, factor=factor, signals=signals)
     if storage.steps:
         samples = hold(samples, sampling_rate=rate, target=signals.sampling_rate)
@@ -236,7 +308,7 @@ def _filtered(
         raise Rejection(
             problem="sampling rate too low",
             found=f"{rate:g} Hz",
-            wanted=f"more than {2 * band[0]:g} Hz for the band {band[0]:g}-{band[1]:g} Hz",
+            wanted=f"at least {sum(band):g} Hz for the band {band[0]:g}-{band[1]:g} Hz",
             advice="Take the channel out of signals.channels, or change its filter",
         ) from error
 
@@ -250,10 +322,11 @@ def _quality(
     signals: Signals,
 ) -> npt.NDArray[np.uint8]:
     storage = STORAGE[modality_of(channel)]
-    length = round(signal.sampling_rate * EPOCH_SECONDS)
+    length = signal.sampling_rate * EPOCH_SECONDS
     if storage.steps:
-        # A steady saturation is a healthy one: a constant value means nothing here.
-        return np.zeros(len(samples) // length, np.uint8)
+        # A steady saturation is a healthy one: of constant values only a zero line is none.
+        zero = (np.abs(cut(samples, length)) <= signal.step * factor).all(axis=1)
+        return np.where(zero, Flag.FLAT | Flag.ZERO, Flag.GOOD).astype(np.uint8)
     to_microvolts = MICROVOLTS.get(storage.unit, 1.0)
     low, high, step = (value * factor * to_microvolts for value in (*signal.limits, signal.step))
     quality = signals.quality
@@ -266,5 +339,6 @@ def _quality(
 
 def _scale_of(epochs: npt.NDArray[np.float64]) -> float:
     """Choose a step that leaves room for five times the 99.9th percentile."""
-    reach = 5 * float(np.quantile(np.abs(epochs), 0.999)) if epochs.size else 0.0
+    size = np.abs(epochs)
+    reach = 5 * float(np.quantile(size, 0.999)) or float(size.max())
     return reach / INT16_MAX if reach else 1.0

@@ -1,14 +1,17 @@
 """Read scorings: stages per 30-s epoch and events in seconds.
 
 A dataset's `dataset.yaml` says which format its files have and what their labels mean. A stage
-label that it does not know rejects the recording, since guessing would corrupt the labels.
+label that it does not know rejects the recording, since guessing would corrupt the labels. So do
+times that are no times, and a stage that lasts no time, which would label nothing.
 """
 
 import csv
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from math import isfinite
 from pathlib import Path
 from typing import get_args
 
@@ -21,6 +24,9 @@ from somnoflow.io.rejection import Rejection
 from somnoflow.stages import EPOCH_SECONDS, Stage
 
 EVENT_NAMES: tuple[str, ...] = get_args(EventName)
+_LIKE_A_STAGE = re.compile(
+    r"(sleep[ _-]?)?stage\b.*|W|wake|R|REM|(N|S|NREM)[ _-]?[1-4]", flags=re.IGNORECASE
+)
 
 
 @dataclass
@@ -29,13 +35,15 @@ class Scoring:
 
     `stages` and `events` are lists of (onset in s, duration in s, Stage or event name), relative
     to `start` where the file has a clock of its own, else to the start of the recording.
-    `unused` counts the labels that mean neither.
+    `unused` counts the labels that mean neither. `has_clock` says whether the format tells a start
+    (EDF+), even where `start` is None because it is anonymised or no date.
     """
 
     stages: list[tuple[float, float, Stage]] = field(default_factory=list)
     events: list[tuple[float, float, str]] = field(default_factory=list)
     unused: Counter[str] = field(default_factory=Counter)
     start: datetime | None = None
+    has_clock: bool = False
 
 
 def read_scoring(path: Path, annotation: Annotation) -> Scoring:
@@ -52,13 +60,16 @@ def read_scoring(path: Path, annotation: Annotation) -> Scoring:
         start, found = read_annotations(path)
     else:
         start, found = None, _read_bids_tsv(path)
-    scoring = Scoring(start=start)
+    scoring = Scoring(start=start, has_clock=annotation.format == "edf+")
     for onset, duration, label in found:
+        _require_times(onset, duration, label=label, path=path)
         if label in annotation.stages:
+            if not duration:
+                raise _no_duration(label, onset=onset, path=path)
             scoring.stages.append((onset, duration, _stage(annotation.stages[label])))
         elif label in annotation.events:
             scoring.events.append((onset, duration, annotation.events[label]))
-        elif annotation.stages and label.lower().startswith("sleep stage"):
+        elif annotation.stages and _LIKE_A_STAGE.fullmatch(label):
             raise _unknown_stage(label, annotation)
         else:
             scoring.unused[label] += 1
@@ -69,6 +80,9 @@ def stage_per_epoch(
     stages: Sequence[tuple[float, float, Stage]], *, epochs: int, offset: float = 0.0
 ) -> npt.NDArray[np.int8]:
     """Give the stage of each 30-s epoch: the one that covers the most of it, at least half.
+
+    Where two stages cover the same half or more, the scoring contradicts itself (or is shifted by
+    half an epoch against the signal), and the epoch is unscored.
 
     Parameters
     ----------
@@ -81,15 +95,17 @@ def stage_per_epoch(
 
     Returns
     -------
-    Array of shape (epochs,), int8; -1 where no stage covers half of the epoch.
+    Array of shape (epochs,), int8; -1 where no stage, or more than one, covers half of the epoch
+    and more of it than each other stage.
     """
     seconds = np.zeros((epochs, len(Stage) - 1))
     for onset, duration, stage in stages:
         if stage is not Stage.UNSCORED:
             _add_overlap(seconds[:, stage], onset=onset + offset, duration=duration)
     best = seconds.argmax(axis=1)
-    enough = seconds.max(axis=1, initial=0) >= EPOCH_SECONDS / 2
-    return np.where(enough, best, Stage.UNSCORED).astype(np.int8)
+    ordered = np.sort(seconds, axis=1)
+    clear = (ordered[:, -1] >= EPOCH_SECONDS / 2) & (ordered[:, -1] > ordered[:, -2])
+    return np.where(clear, best, Stage.UNSCORED).astype(np.int8)
 
 
 def event_seconds(
@@ -134,7 +150,8 @@ def _read_codes(path: Path, annotation: Annotation) -> Scoring:
 
 def _read_bids_tsv(path: Path) -> list[tuple[float, float, str]]:
     wanted = ("onset", "duration", "trial_type")
-    reader = csv.DictReader(_text(path).splitlines(), delimiter="\t")
+    # A quotation mark is a character like others: else an unpaired one would swallow lines.
+    reader = csv.DictReader(_text(path).splitlines(), delimiter="\t", quoting=csv.QUOTE_NONE)
     if not set(wanted) <= set(reader.fieldnames or ()):
         raise Rejection(
             problem="columns missing in the annotation file",
@@ -167,6 +184,25 @@ def _text(path: Path) -> str:
             wanted="a readable text file (UTF-8)",
             advice="Check that the file exists, may be read and is text",
         ) from error
+
+
+def _require_times(onset: float, duration: float, *, label: str, path: Path) -> None:
+    if not (isfinite(onset) and isfinite(duration) and duration >= 0):
+        raise Rejection(
+            problem="not a time in the annotation file",
+            found=f"'{label}' at {onset} s for {duration} s in {path.name}",
+            wanted="an onset in seconds, and a duration of 0 s or more",
+            advice="Correct the annotation, or export the scoring again",
+        )
+
+
+def _no_duration(label: str, *, onset: float, path: Path) -> Rejection:
+    return Rejection(
+        problem="stage without a duration",
+        found=f"'{label}' at {onset:g} s in {path.name}",
+        wanted="how long the stage lasts",
+        advice="Export the scoring with durations, one annotation for each epoch or run",
+    )
 
 
 def _unknown_stage(label: str, annotation: Annotation, *, where: str = "") -> Rejection:
