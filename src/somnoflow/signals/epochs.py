@@ -6,10 +6,27 @@ import numpy.typing as npt
 INT16_MAX = 32767
 
 
-def cut(samples: npt.NDArray[np.float64], length: int) -> npt.NDArray[np.float64]:
-    """Cut into whole epochs of `length` samples, shape (epochs, length); the rest is dropped."""
-    epochs = len(samples) // length
-    return samples[: epochs * length].reshape(epochs, length)
+def cut(samples: npt.NDArray[np.float64], length: float) -> npt.NDArray[np.float64]:
+    """Cut into whole epochs of `length` samples; the rest is dropped.
+
+    Parameters
+    ----------
+    samples
+        Shape (n,).
+    length
+        Samples per epoch. Where it is not whole, each epoch begins at the sample nearest to its
+        time, so that epochs do not drift, and has the whole part of `length`.
+
+    Returns
+    -------
+    Array of shape (epochs, int(length)).
+    """
+    epochs = int(len(samples) / length + 1e-9)
+    whole = int(length + 1e-9)
+    starts = np.floor(np.arange(epochs) * length + 1e-6).astype(np.int64)
+    if whole == length:
+        return samples[: epochs * whole].reshape(epochs, whole)
+    return samples[starts[:, None] + np.arange(whole)]
 
 
 def quantise(samples: npt.NDArray[np.float64], scale: float) -> npt.NDArray[np.int16]:

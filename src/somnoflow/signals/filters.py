@@ -29,13 +29,14 @@ def bandpass(samples: Samples, *, sampling_rate: float, band: tuple[float, float
     Raises
     ------
     ValueError
-        When the lower edge lies at or above half the sampling rate.
+        When half the sampling rate lies below the middle of the band: what is left is not the
+        signal that the band is meant for.
     """
     low, high = band
     nyquist = sampling_rate / 2
-    if low >= nyquist:
+    if nyquist < (low + high) / 2:
         raise ValueError(
-            f"sampled at {sampling_rate:g} Hz, wanted more than {2 * low:g} Hz for the band "
+            f"sampled at {sampling_rate:g} Hz, wanted at least {low + high:g} Hz for the band "
             f"{low:g}-{high:g} Hz"
         )
     return filter_data(

@@ -49,7 +49,9 @@ def quality_flags(
     """
     flat = (epochs.std(axis=1) <= quality.flat_std) | (_longest_run(epochs) > quality.flat_fraction)
     low, high = limits
-    clipped = ((epochs <= low) | (epochs >= high)).mean(axis=1) > quality.clipped_fraction
+    # Half a step of room: a limit and the sample at it may differ in their last digits.
+    at_limit = (epochs < low + step / 2) | (epochs > high - step / 2)
+    clipped = at_limit.mean(axis=1) > quality.clipped_fraction
     zero = (np.abs(epochs) <= step).all(axis=1)
     return ((flat | zero) * Flag.FLAT + (clipped & ~flat) * Flag.CLIPPED + zero * Flag.ZERO).astype(
         np.uint8
