@@ -55,7 +55,8 @@ def check_files(rows: Sequence[Row], *, folder: Path, stages_wanted: bool, threa
         try:
             recording = _pair(files, good[night], stages_wanted=stages_wanted)
         except Rejection as rejection:
-            problems.append(_problem(files[0], rejection))
+            signal = next((row for row in files if row.role == "signal"), files[0])
+            problems.append(_problem(signal, rejection))
         else:
             recordings += recording
     return Checked(recordings=recordings, problems=problems, observed=observed)
@@ -70,7 +71,7 @@ def extra_files(files: Iterable[str], *, known: Iterable[str]) -> list[dict[str,
         advice="Add it with: somnoflow manifest FOLDER --dataset NAME; else ignore this line",
     )
     return [
-        {"stage": "extra", "file": file, "recording": "", **rejection.row()}
+        {"stage": "extra", "file": _shown(file), "recording": "", **rejection.row()}
         for file in sorted(set(files) - set(known))
     ]
 
@@ -162,7 +163,7 @@ def _pair(
     signal = usable[0]
     return [
         {
-            "recording": PurePosixPath(signal.file).stem,
+            "recording": _name_of(signal.file),
             "subject": signal.subject,
             "night": signal.night,
             "signal": signal.file,
@@ -172,6 +173,16 @@ def _pair(
     ]
 
 
+def _shown(file: str) -> str:
+    """Spell out the bytes of a file name that are no UTF-8: the table could not hold them."""
+    return file.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def _name_of(file: str) -> str:
+    """Give a recording's name: its path without suffix, as folders often hold files of one name."""
+    return "_".join(PurePosixPath(file).with_suffix("").parts)
+
+
 def _problem(row: Row, rejection: Rejection) -> dict[str, str]:
-    recording = PurePosixPath(row.file).stem if row.role == "signal" else ""
+    recording = _name_of(row.file) if row.role == "signal" else ""
     return {"stage": "check", "file": row.file, "recording": recording, **rejection.row()}

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterable
 from pathlib import Path
+from urllib.parse import quote
 
 import pooch
 import requests
 from tqdm import tqdm
 
-from somnoflow.io.digest import sha256_file
 from somnoflow.io.manifest import Row
+from somnoflow.io.rawstate import UNREADABLE, observe
 
 ATTEMPTS = 3
 
@@ -24,13 +25,22 @@ def download(rows: Iterable[Row], *, url: str, folder: Path) -> list[str]:
         Address that the files' relative paths are appended to.
     folder
         Where to put them.
+
+    Raises
+    ------
+    OSError
+        When a file cannot be written: the next one could not either.
     """
     problems = []
     for row in tqdm(list(rows), desc="fetch", unit="file"):
         path = folder / row.file
-        if path.exists() and sha256_file(path) == row.sha256:
+        found = observe(path)
+        if found == row.sha256:
             continue
-        address = f"{url.rstrip('/')}/{row.file}"
+        if found == UNREADABLE:
+            problems.append(f"{path} is there but cannot be read; nothing was downloaded")
+            continue
+        address = f"{url.rstrip('/')}/{quote(row.file)}"
         try:
             pooch.create(
                 path=path.parent,
@@ -39,6 +49,6 @@ def download(rows: Iterable[Row], *, url: str, folder: Path) -> list[str]:
                 urls={path.name: address},
                 retry_if_failed=ATTEMPTS,
             ).fetch(path.name)
-        except (requests.RequestException, ValueError, OSError) as error:
+        except (requests.RequestException, ValueError) as error:
             problems.append(f"{address} was not downloaded: {error}")
     return problems

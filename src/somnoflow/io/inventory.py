@@ -24,7 +24,8 @@ def make_manifest(folder: Path, files: Files) -> Inventory:
     Raises
     ------
     ManifestError
-        When there is no such folder, or no recording in it fits the pattern.
+        When there is no such folder, no recording in it fits the pattern, or a file that fits
+        cannot be named in a manifest.
     """
     if not folder.is_dir():
         raise ManifestError(f"{folder} is not a folder. Wanted: the folder with the recordings")

@@ -50,14 +50,12 @@ def read_manifest(path: Path) -> list[Row]:
             f"{path} is missing. Write it with: somnoflow manifest FOLDER --dataset "
             f"{path.parent.name}"
         )
-    with path.open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file, delimiter="\t")
-        if reader.fieldnames is None or tuple(reader.fieldnames) != COLUMNS:
-            raise ManifestError(
-                f"{path} has the columns {', '.join(reader.fieldnames or ['(none)'])}, "
-                f"wanted {', '.join(COLUMNS)} (tab-separated)"
-            )
-        rows = [_row(cells, f"{path}, line {number}") for number, cells in enumerate(reader, 2)]
+    try:
+        rows = _rows(path)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ManifestError(
+            f"{path} is not a table: {error}. Wanted: text (UTF-8), tab-separated"
+        ) from error
     names = [row.file for row in rows]
     if len(set(names)) != len(names):
         twice = sorted({name for name in names if names.count(name) > 1})
@@ -66,7 +64,14 @@ def read_manifest(path: Path) -> list[Row]:
 
 
 def write_manifest(path: Path, rows: Iterable[Row]) -> None:
-    """Write a manifest sorted by file."""
+    """Write a manifest sorted by file.
+
+    Raises
+    ------
+    ManifestError
+        When a row could not be read again.
+    """
+    rows = [_row(dict(zip(COLUMNS, row.cells(), strict=True)), f"for {path}") for row in rows]
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, delimiter="\t", lineterminator="\n")
         writer.writerow(COLUMNS)
@@ -75,7 +80,7 @@ def write_manifest(path: Path, rows: Iterable[Row]) -> None:
 
 def shard_of(dataset: str, subject: str, shards: int) -> int:
     """Give the shard of a subject: a stable hash, so a new subject moves no other one."""
-    digest = hashlib.sha256(f"{dataset}/{subject}".encode()).digest()
+    digest = hashlib.sha256(f"{dataset}/{subject}".encode(errors="surrogateescape")).digest()
     return int.from_bytes(digest[:8], "big") % shards
 
 
@@ -94,12 +99,23 @@ def identify(file: str, patterns: Mapping[str, str | None]) -> tuple[str, str, i
         Path relative to the folder, with `/`.
     patterns
         Regular expression for each role, with the group `subject` and perhaps `night`.
+
+    Raises
+    ------
+    ManifestError
+        When the night is no number.
     """
     for role, pattern in patterns.items():
         match = re.fullmatch(pattern, file) if pattern else None
         if match:
             groups = match.groupdict()
-            return role, groups["subject"], int(groups.get("night") or 1)
+            night = groups.get("night") or "1"
+            if not night.isdecimal():
+                raise ManifestError(
+                    f"{file}: the group 'night' of '{pattern}' is '{night}', wanted a number. "
+                    "Correct `files` in dataset.yaml"
+                )
+            return role, groups["subject"] or "", int(night)
     return None
 
 
@@ -111,12 +127,26 @@ def files_below(folder: Path) -> Iterator[str]:
             yield relative.as_posix()
 
 
+def _rows(path: Path) -> list[Row]:
+    # "-sig": spreadsheets put a byte order mark before the first column's name.
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        reader = csv.DictReader(file, delimiter="\t", restkey="(more)")
+        if reader.fieldnames is None or tuple(reader.fieldnames) != COLUMNS:
+            raise ManifestError(
+                f"{path} has the columns {', '.join(reader.fieldnames or ['(none)'])}, "
+                f"wanted {', '.join(COLUMNS)} (tab-separated)"
+            )
+        return [_row(cells, f"{path}, line {reader.line_num}") for cells in reader]
+
+
 def _row(cells: Mapping[str, str | None], where: str) -> Row:
+    if "(more)" in cells:
+        raise ManifestError(f"{where}: more than {len(COLUMNS)} cells, wanted {', '.join(COLUMNS)}")
     values = {name: cells.get(name) or "" for name in COLUMNS}
     checks = (
-        (_stays_inside(values["file"]), "file", "a relative path inside the dataset's folder"),
+        (_stays_inside(values["file"]), "file", "a plain relative path inside the folder"),
         (not values["bytes"] or values["bytes"].isdecimal(), "bytes", "a whole number or nothing"),
-        (_SHA256.fullmatch(values["sha256"]), "sha256", "64 hex digits"),
+        (_SHA256.fullmatch(values["sha256"]), "sha256", "64 hex digits (0-9, a-f)"),
         (_NAME.fullmatch(values["subject"]), "subject", "letters, digits, '_', '-', '.'"),
         (values["night"].isdecimal(), "night", "a whole number"),
         (values["role"] in ROLES, "role", " or ".join(ROLES)),
@@ -135,5 +165,11 @@ def _row(cells: Mapping[str, str | None], where: str) -> Row:
 
 
 def _stays_inside(file: str) -> bool:
+    """Say whether a path is relative, in its shortest spelling, and leads nowhere else.
+
+    Control characters, backslashes and bytes that are no UTF-8 (surrogates) are refused too.
+    """
     path = PurePosixPath(file)
-    return bool(file) and not path.is_absolute() and ".." not in path.parts and "\\" not in file
+    odd = any(sign < " " or sign in "\\\x7f" or "\ud800" <= sign <= "\udfff" for sign in file)
+    inside = not path.is_absolute() and ".." not in path.parts
+    return bool(path.parts) and str(path) == file and inside and not odd

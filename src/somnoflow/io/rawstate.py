@@ -9,12 +9,14 @@ nothing, and new content is noticed even under its old modification time. Standa
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from somnoflow.io.atomic import atomic, write_json
 from somnoflow.io.digest import sha256_file
+
+Signature = list[int] | None
 
 MISSING = "missing"
 UNREADABLE = "unreadable"
@@ -30,11 +32,26 @@ def observe(path: Path) -> str:
         return UNREADABLE
 
 
-def note(state: Path, *, folder: Path, observed: Mapping[str, str]) -> None:
-    """Keep what `check` saw of each file (relative path to SHA-256).
+def signatures(files: Iterable[str], *, folder: Path) -> dict[str, Signature]:
+    """Give the stat signature of each file (relative path), None where there is no such file."""
+    return {file: _signature(folder / file) for file in files}
+
+
+def note(state: Path, *, seen: Mapping[str, Signature], observed: Mapping[str, str]) -> None:
+    """Keep what `check` saw of each file.
 
     The first SHA-256 ever seen of a file is kept too: `changes` speaks relative to it, so that
     its answer depends on contents alone and not on how often anyone looked.
+
+    Parameters
+    ----------
+    state
+        File to write.
+    seen
+        `signatures` of the files, taken before they were read: a file that changed meanwhile has
+        another one, and is read again at the next start.
+    observed
+        SHA-256 of each file by relative path.
     """
     known = _read(state)
     entries = {
@@ -42,12 +59,11 @@ def note(state: Path, *, folder: Path, observed: Mapping[str, str]) -> None:
             "first": known.get(file, {}).get("first", sha256),
             "now": sha256,
             "checked": sha256,
-            "stat": _signature(folder / file),
+            "stat": seen[file],
         }
         for file, sha256 in observed.items()
     }
-    with atomic(state) as path:
-        write_json(path, entries)
+    _write(state, entries)
 
 
 def changes(state: Path, *, folder: Path) -> str:
@@ -72,22 +88,32 @@ def unchecked(state: Path, *, folder: Path) -> list[str]:
 
 def _refresh(state: Path, *, folder: Path) -> dict[str, dict[str, Any]]:
     entries = _read(state)
-    dirty = False
+    news = {}
     for file, entry in entries.items():
         signature = _signature(folder / file)
         if signature != entry["stat"]:
-            entry["now"], entry["stat"], dirty = observe(folder / file), signature, True
-    if dirty:
-        with atomic(state) as path:
-            write_json(path, entries)
+            news[file] = {"stat": signature, "now": observe(folder / file)}
+    if not news:
+        return entries
+    # Hashing takes a while, and `check` may have noted more meanwhile: add to what is there now.
+    entries = _read(state)
+    for file in news.keys() & entries.keys():
+        entries[file] |= news[file]
+    _write(state, entries)
     return entries
+
+
+def _write(state: Path, entries: Mapping[str, Any]) -> None:
+    # Each cluster job reads the Snakefile, and so this state, at any time.
+    with atomic(state, alone=False) as path:
+        write_json(path, entries)
 
 
 def _read(state: Path) -> dict[str, dict[str, Any]]:
     return json.loads(state.read_text(encoding="utf-8")) if state.exists() else {}
 
 
-def _signature(path: Path) -> list[int] | None:
+def _signature(path: Path) -> Signature:
     try:
         found = os.stat(path)
     except OSError:
