@@ -8,12 +8,13 @@ batch touches only the pages it needs, so memory does not grow with the cohort.
 import json
 from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from somnoflow.io.digest import require_sha256
+from somnoflow.io.digest import DigestError, require_sha256
 
 Rows = npt.NDArray[np.int64]
 
@@ -44,7 +45,7 @@ class PackedEpochs:
     ValueError
         When no shard has the channel, or shards differ in samples per epoch.
     DigestError
-        When an epoch table is not the one its index names.
+        When an epoch table is not the one its index names, or the signals have another shape.
     """
 
     def __init__(
@@ -68,7 +69,7 @@ class PackedEpochs:
                 )
             table_path = path.with_name("epochs.parquet")
             require_sha256(table_path, index["sha256"]["epochs.parquet"], made_by="pack")
-            self._signals.append(np.load(path.with_name("signals.npy"), mmap_mode="r"))
+            self._signals.append(_open_signals(path.with_name("signals.npy"), index))
             self._column.append(index["channels"].index(channel))
             lengths.add(index["samples"])
             tables.append(
@@ -85,6 +86,8 @@ class PackedEpochs:
                     row=pl.int_range(pl.len(), dtype=pl.Int64),
                 )
             )
+        if not tables:
+            raise ValueError("no packed shard was given, wanted the index.json of at least one")
         if len(lengths) != 1:
             raise ValueError(f"shards differ in samples per epoch: {sorted(lengths)}")
         self.samples: int = lengths.pop()
@@ -126,3 +129,15 @@ class PackedEpochs:
             batch[here] = self._signals[number][self._row[rows[here]], self._column[number]]
         batch *= self._gain[rows, None]
         return batch
+
+
+def _open_signals(path: Path, index: dict[str, Any]) -> npt.NDArray[np.int16]:
+    """Map the samples without reading them: their digest is compared by whoever copies them."""
+    wanted = (index["epochs"], len(index["channels"]), index["samples"])
+    signals = np.load(path, mmap_mode="r")
+    if signals.shape != wanted or signals.dtype != np.int16:
+        raise DigestError(
+            f"{path} holds {signals.dtype} of shape {signals.shape}, wanted int16 of shape "
+            f"{wanted}. Make it again with: snakemake --forcerun pack"
+        )
+    return signals

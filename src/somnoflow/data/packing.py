@@ -4,6 +4,7 @@ Random access to Parquet costs a decompressed row group per epoch; a `.npy` file
 fault. Memory is that of one recording, whatever the size of the part.
 """
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,7 @@ def pack_part(part: Path, *, dataset: str, signals: Path, epochs: Path) -> dict[
     array = np.lib.format.open_memmap(
         signals, mode="w+", dtype=np.int16, shape=(source.metadata.num_rows, len(channels), samples)
     )
+    _reserve(signals)
     tables = []
     begin = 0
     for group in range(source.num_row_groups):
@@ -75,6 +77,14 @@ def pack_part(part: Path, *, dataset: str, signals: Path, epochs: Path) -> dict[
         "sampling_rate": metadata["channels"][channels[0]]["sampling_rate"],
         "epochs": begin,
     }
+
+
+def _reserve(path: Path) -> None:
+    """Take the file's whole size on the disk: a memory map on a full disk ends in a bus error."""
+    if not hasattr(os, "posix_fallocate"):  # macOS
+        return
+    with path.open("rb+") as file:
+        os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
 
 
 def _values(column: pa.ChunkedArray, samples: int) -> npt.NDArray[np.int16]:
