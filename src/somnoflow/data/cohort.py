@@ -60,8 +60,8 @@ def gather(parts: Sequence[Path], problems: Sequence[Path], *, strict: bool) -> 
     if strict:
         _stop_if_any(rejected)
     if not rows:
-        first = rejected[0] if rejected else "the manifests are empty"
-        raise ValueError(f"no recording is usable; {len(rejected)} were rejected. First: {first}")
+        lines = _lines(rejected) or ["  the manifests name no recording"]
+        raise ValueError("\n".join(["no recording is usable:", *lines[:5]]))
     channels = [
         {"dataset": shard["dataset"], **row}
         for shard in shards.values()
@@ -110,6 +110,8 @@ def _rejected(shards: list[dict[str, Any]], problems: Sequence[Path]) -> list[di
     for path in problems:
         dataset = path.parent.parent.name.removeprefix("dataset=")
         rows += [{"dataset": dataset, **row} for row in read_table(path)]
+    # Shards checked at different times may both report a file that is in no manifest.
+    rows = [row for number, row in enumerate(rows) if row not in rows[:number]]
     return sorted(rows, key=lambda row: (row["dataset"], row["file"], row["problem"]))
 
 
@@ -124,11 +126,15 @@ def _require_unique(rows: list[dict[str, Any]]) -> None:
 
 
 def _stop_if_any(rejected: list[dict[str, str]]) -> None:
-    lines = [
+    lines = _lines(rejected)
+    if lines:
+        raise ValueError("\n".join([f"strict: {len(lines)} rejections:", *lines]))
+
+
+def _lines(rejected: list[dict[str, str]]) -> list[str]:
+    return [
         f"  {row['file']}: {row['problem']}; found {row['found']}, wanted {row['wanted']}. "
         f"{row['advice']}"
         for row in rejected
         if row["stage"] != "extra"
     ]
-    if lines:
-        raise ValueError("\n".join([f"strict: {len(lines)} rejections:", *lines]))

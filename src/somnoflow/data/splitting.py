@@ -99,13 +99,15 @@ def _deal(
 ) -> list[list[str]]:
     parts = min(parts, len(subjects))
     groups, stages = _samples(subjects, counts)
-    folds = StratifiedGroupKFold(n_splits=parts, shuffle=True, random_state=seed)
-    dealt = [
-        sorted({subjects[group] for group in groups[chosen]})
-        for _, chosen in folds.split(groups, stages, groups)
-    ]
-    if all(dealt):
-        return dealt
+    # scikit-learn cannot balance stages that all have fewer epochs than there are parts.
+    if np.bincount(stages).max() >= parts:
+        folds = StratifiedGroupKFold(n_splits=parts, shuffle=True, random_state=seed)
+        dealt = [
+            sorted({subjects[group] for group in groups[chosen]})
+            for _, chosen in folds.split(groups, stages, groups)
+        ]
+        if all(dealt):
+            return dealt
     # A few very unequal subjects can leave a balanced part empty: then deal by number alone.
     plain = KFold(n_splits=parts, shuffle=True, random_state=seed)
     return [[subjects[number] for number in chosen] for _, chosen in plain.split(subjects)]
