@@ -25,7 +25,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         code = options.run(options)
     except (ConfigError, ManifestError, OSError) as error:
-        sys.exit(f"somnoflow {options.command}: {error}")
+        sys.stderr.write(f"somnoflow {options.command}: {error}\n")
+        raise SystemExit(2) from error
     raise SystemExit(code)
 
 

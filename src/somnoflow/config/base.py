@@ -4,9 +4,9 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Section(BaseModel):
-    """One block of `config.yaml`; `extra="forbid"` turns a typo into an error."""
+    """One block of `config.yaml`: a typo is an error, and so is an endless number."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class ConfigError(ValueError):

@@ -1,8 +1,9 @@
 """dataset.yaml: what a dataset's files are called, and what their labels mean."""
 
-from typing import Literal
+import re
+from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from somnoflow.config.base import Section
 from somnoflow.config.signals import Channel
@@ -30,7 +31,10 @@ class Annotation(Section):
 
     @field_validator("stages", "events", mode="before")
     @classmethod
-    def _text_keys(cls, value: dict) -> dict:
+    def _text_keys(cls, value: Any) -> Any:
+        """Take the codes of `0: W` as text; pydantic says what is wrong with anything but a map."""
+        if not isinstance(value, dict):
+            return value
         return {str(label): meaning for label, meaning in value.items()}
 
 
@@ -43,6 +47,19 @@ class Files(Section):
     signal: str
     stages: str | None = None
     events: str | None = None
+
+    @field_validator("signal", "stages", "events")
+    @classmethod
+    def _check(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        try:
+            pattern = re.compile(value)
+        except re.error as error:
+            raise ValueError(f"no regular expression: {error}") from error
+        if "subject" not in pattern.groupindex:
+            raise ValueError("wanted a group (?P<subject>...)")
+        return value
 
 
 class Reading(Section):
@@ -75,6 +92,18 @@ class Dataset(Section):
     url: str | None = None
     files: Files
     reading: Reading
+
+    @model_validator(mode="after")
+    def _check(self) -> "Dataset":
+        if self.source == "url" and self.url is None:
+            raise ValueError("source is 'url', wanted the address under `url`")
+        for kind in ("stages", "events"):
+            if (getattr(self.files, kind) is None) != (getattr(self.reading, kind) is None):
+                raise ValueError(
+                    f"wanted files.{kind} and reading.{kind}, or neither: the one finds the files, "
+                    "the other reads them"
+                )
+        return self
 
 
 class FetchSlice(Section):

@@ -26,7 +26,7 @@ def read_dataset(folder: Path) -> Dataset:
         )
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not YAML: {error}") from error
     dataset = validate(Dataset, values, what=str(path))
     if dataset.name != folder.name:

@@ -32,7 +32,7 @@ def _read(path: Path) -> dict[str, Any]:
         )
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not YAML: {error}") from error
     if not isinstance(values, dict):
         raise ConfigError(f"{path} holds a {type(values).__name__}, wanted sections and values")
@@ -42,7 +42,11 @@ def _read(path: Path) -> dict[str, Any]:
 def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(below)
     for key, value in above.items():
-        known = merged.get(key)
-        both = isinstance(known, Mapping) and isinstance(value, Mapping)
-        merged[key] = _merge(known, value) if both else value  # type: ignore[arg-type]
+        known = merged.get(key, {})
+        if not isinstance(value, Mapping):
+            merged[key] = value
+        elif isinstance(known, Mapping):
+            merged[key] = _merge(known, value)
+        elif value:  # over a plain value Snakemake lays a section, but not an empty one
+            merged[key] = _merge({}, value)
     return merged

@@ -13,12 +13,16 @@ def expand(named: str) -> Path:
     Raises
     ------
     ConfigError
-        When a variable is not set.
+        When a variable is not set or empty, or `~name` is no user.
     """
     for variable in re.findall(r"\$\{?(\w+)\}?", named):
-        if variable not in os.environ:
+        # An empty variable would make the current folder, or the root, the dataset's.
+        if not os.environ.get(variable):
             raise ConfigError(
                 f"the folder '{named}' needs the environment variable {variable}, which is not "
                 f"set. Set it first: export {variable}=/folder/of/the/recordings"
             )
-    return Path(os.path.expandvars(named)).expanduser()
+    try:
+        return Path(os.path.expandvars(named)).expanduser()
+    except RuntimeError as error:
+        raise ConfigError(f"the folder '{named}' cannot be found: {error}") from error

@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
@@ -125,16 +125,17 @@ def _explain(mistake: dict[str, Any], model: type[BaseModel]) -> str:
         near = difflib.get_close_matches(str(mistake["loc"][-1]), known, n=1)
         hint = f" Did you mean '{near[0]}'?" if near else ""
         return f"  {key}: no such key.{hint} Known here: {', '.join(known)}"
-    found = "" if isinstance(mistake["input"], dict) else f"found {mistake['input']!r}; "
+    whole = mistake["type"] in ("missing", "value_error") and isinstance(mistake["input"], dict)
+    found = "" if whole else f"found {mistake['input']!r}; "
     return f"  {key}: {found}{mistake['msg']}"
 
 
 def _fields_at(model: type[BaseModel], location: tuple[Any, ...]) -> list[str]:
     for part in location:
         field = model.model_fields.get(str(part))
-        if field is None or not isinstance(field.annotation, type):
+        kinds = (field.annotation, *get_args(field.annotation)) if field is not None else ()
+        models = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
+        if not models:
             return []
-        if not issubclass(field.annotation, BaseModel):
-            return []
-        model = field.annotation
+        model = models[0]
     return sorted(model.model_fields)
