@@ -42,7 +42,7 @@ format: $(INSTALLED)
 generated: $(INSTALLED)
 	$(RUN) somnoflow config --document yaml > config.yaml.new && mv config.yaml.new config.yaml
 	$(RUN) somnoflow config --document schema > config/schema.json
-	$(RUN) python docs/make_config.py
+	$(RUN) somnoflow config --document markdown > docs/config.md
 	$(RUN) python envs/pin.py
 
 clean:

@@ -40,9 +40,31 @@ def as_schema(config: Config) -> str:
     return json.dumps(type(config).model_json_schema(), indent=1, sort_keys=True) + "\n"
 
 
-def as_table(config: Config) -> str:
-    """Give the options as a Markdown table."""
-    lines = ["| option | default | what it is |", "|---|---|---|"]
+def as_markdown(config: Config) -> str:
+    """Give the page of all options."""
+    lines = [
+        "# Configuration",
+        "",
+        "`config.yaml` holds the science: what is computed. Threads, memory, GPUs and clusters",
+        "belong into a profile (`profiles/`). Every key is checked before anything runs; a key",
+        "that does not exist is an error that names the nearest one.",
+        "",
+        "Write a file with only the lines that you change, and lay it over the defaults:",
+        "",
+        "```bash",
+        "snakemake --cores 8 all --configfile my.yaml",
+        "somnoflow config --configfile my.yaml     # print the outcome, all defaults filled in",
+        "```",
+        "",
+        "Sections are merged, lists are replaced. A step reruns when an option that it depends on",
+        "changes, and so does what is made from it; nothing else does.",
+        "",
+        "A JSON schema for editors is in `config/schema.json`. This page is made from the",
+        "definitions in `src/somnoflow/config/` by `make generated`, and a test keeps it so.",
+        "",
+        "| option | default | what it is |",
+        "|---|---|---|",
+    ]
     for key, value, field in _options(config):
         shown = json.dumps(value, ensure_ascii=False)
         description = (field.description or "").replace("|", "\\|")
@@ -53,7 +75,7 @@ def as_table(config: Config) -> str:
 DOCUMENTS: dict[str, Callable[[Config], str]] = {
     "yaml": as_yaml,
     "schema": as_schema,
-    "table": as_table,
+    "markdown": as_markdown,
 }
 
 
