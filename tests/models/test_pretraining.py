@@ -55,7 +55,7 @@ def files(folder: Path) -> tuple[bytes, bytes]:
 
 
 def checkpoints(folder: Path) -> list[Path]:
-    return list((folder / "resume").glob("*/last.ckpt"))
+    return list((folder / "resume").glob("**/last.ckpt"))
 
 
 @pytest.fixture(scope="module")
@@ -77,10 +77,11 @@ def test_outputs_are_complete_and_nothing_is_left(shared: Cohort, whole: Path) -
     assert np.allclose(
         table["train_loss"], table["train_reconstruction"] + table["train_contrastive"]
     )
-    assert sorted(p.name for p in whole.rglob("*") if p.is_file()) == [
-        "encoder.safetensors",
-        "training.csv",
-    ]
+    results = {"encoder.safetensors", "training.csv"}
+    assert {path.name for path in whole.iterdir() if path.is_file()} == results
+    kept = [path for path in (whole / "resume").rglob("*") if path.is_file()]
+    assert sorted(path.name for path in kept) == sorted(results)
+    assert files(kept[0].parent) == files(whole)
     model, about = load_neuronet(whole / "encoder.safetensors")
     assert (about["channel"], about["sampling_rate"], about["format"]) == ("EEG_C4", 100, 1)
     assert about["best_pass"] == table.filter(pl.col("best") == 1)["pass"].item()
@@ -222,6 +223,21 @@ def test_a_kill_after_the_last_pass_costs_nothing(
         assert files(run(shared, tmp_path)) == files(whole)
 
 
+def test_a_finished_training_is_not_trained_again(
+    shared: Cohort, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A workflow that died after the job had ended deletes the outputs and asks for them again."""
+    run(shared, tmp_path)
+    (tmp_path / "encoder.safetensors").unlink()
+    (tmp_path / "training.csv").unlink()
+
+    def never(*_: object) -> None:
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr(Pretraining, "training_step", never)
+    assert files(run(shared, tmp_path)) == files(whole)
+
+
 def test_missing_best_weights_are_named(
     shared: Cohort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -232,7 +248,7 @@ def test_missing_best_weights_are_named(
         patch.setattr("somnoflow.commands.pretrain.shutil.copyfile", full)
         with pytest.raises(OSError, match="disk full"):
             run(shared, tmp_path, passes=1)
-    next((tmp_path / "resume").glob("*/best-1.safetensors")).unlink()
+    next((tmp_path / "resume").glob("**/best-1.safetensors")).unlink()
     with pytest.raises(FileNotFoundError, match=r"best-1\.safetensors is missing .* Delete the"):
         run(shared, tmp_path, passes=1)
 
@@ -240,11 +256,11 @@ def test_missing_best_weights_are_named(
 def test_a_checkpoint_of_other_settings_is_not_continued(
     shared: Cohort, whole: Path, tmp_path: Path
 ) -> None:
-    stale = tmp_path / "resume" / "0123456789abcdef"
+    stale = tmp_path / "resume/EEG_C4/fold=0/0123456789abcdef"
     stale.mkdir(parents=True)
     (stale / "last.ckpt").write_bytes(b"not even a checkpoint")
     assert files(run(shared, tmp_path)) == files(whole)
-    assert checkpoints(tmp_path) == [stale / "last.ckpt"]
+    assert not stale.exists()
 
 
 def test_test_subjects_and_stages_do_not_reach_the_encoder(whole: Path, tmp_path: Path) -> None:

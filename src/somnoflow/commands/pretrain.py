@@ -9,9 +9,8 @@ from somnoflow.data.packed import PackedEpochs
 from somnoflow.entry import Input, Inputs, Output, command
 from somnoflow.fingerprint import fingerprint
 from somnoflow.training.device import choose_device, prepare
-from somnoflow.training.history import write_history
 from somnoflow.training.pretraining import build_neuronet, fit
-from somnoflow.training.resume import resume_key
+from somnoflow.training.resume import Resume, resume_key
 from somnoflow.training.roles import read_roles, require_subjects
 
 
@@ -55,18 +54,20 @@ def pretrain(
         inputs=[*packed, split],
         fold=fold,
     )
-    best, rows = fit(
-        model,
-        train=train,
-        val=val,
-        cfg=cfg.pretrain,
-        about=about,
-        folder=resume / key,
-        device=device,
-    )
-    shutil.copyfile(best, encoder)
-    write_history(training, rows)
-    shutil.rmtree(resume / key)
+    kept = Resume(resume / cfg.channel / f"fold={fold}", key)
+    if not kept.finished:
+        best, rows = fit(
+            model,
+            train=train,
+            val=val,
+            cfg=cfg.pretrain,
+            about=about,
+            folder=kept.folder,
+            device=device,
+        )
+        kept.finish(best, rows)
+    shutil.copyfile(kept.encoder, encoder)
+    shutil.copyfile(kept.training, training)
 
 
 if __name__ == "__main__":

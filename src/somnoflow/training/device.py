@@ -16,8 +16,6 @@ def choose_device(gpus: int) -> torch.device:
         GPUs that the workflow granted (`--resources gpu=...`); one is used at most, because the
         contrastive loss compares all epochs of a batch.
     """
-    if gpus > 0 and not torch.cuda.is_available():
-        log.warning("%d GPU granted but CUDA is not available here: computing on the CPU", gpus)
     if gpus > 1 and torch.cuda.is_available():
         log.warning("%d GPUs granted, 1 is used", gpus)
     device = torch.device("cuda" if gpus > 0 and torch.cuda.is_available() else "cpu")

@@ -5,10 +5,15 @@ of all that decides the result; a checkpoint of other code, settings or data is 
 
 A pass is finished when `last.ckpt` has been renamed to its name. The best weights are written
 before it under the name of their pass, so a kill between the two costs one pass and no more.
+
+A finished training keeps its two results there, without the state. On a cluster Snakemake can die
+while its jobs go on; started again it deletes their outputs and asks for them anew, and then they
+are copied instead of trained once more.
 """
 
 import logging
-from collections.abc import Callable, Mapping
+import shutil
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +22,46 @@ import lightning.pytorch as pl
 from somnoflow.io.atomic import atomic
 from somnoflow.io.digest import sha256_file, sha256_json
 from somnoflow.models.weights import write_weights
+from somnoflow.training.history import write_history
 
 log = logging.getLogger(__name__)
 
 CHECKPOINT = "last.ckpt"
+
+
+class Resume:
+    """The folder of one training, `<home>/<key>`.
+
+    Parameters
+    ----------
+    home
+        Folder of this channel and fold; it holds one training's folder in the long run.
+    key
+        From `resume_key`.
+    """
+
+    def __init__(self, home: Path, key: str) -> None:
+        self._home = home
+        self.folder = home / key
+        self.encoder = self.folder / "encoder.safetensors"
+        self.training = self.folder / "training.csv"
+
+    @property
+    def finished(self) -> bool:
+        """Whether the results of a finished training are here; the table is written last."""
+        return self.training.exists()
+
+    def finish(self, best: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Keep best weights and record of the passes; drop the state and older trainings."""
+        with atomic(self.encoder) as path:
+            shutil.copyfile(best, path)
+        with atomic(self.training) as path:
+            write_history(path, rows)
+        for other in self._home.iterdir():
+            if other != self.folder:
+                shutil.rmtree(other)
+        best.unlink()
+        (self.folder / CHECKPOINT).unlink()
 
 
 def resume_key(*, code: str, settings: Mapping[str, Any], inputs: list[Path], fold: int) -> str:

@@ -1,0 +1,49 @@
+"""The report as a browser sees it."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.workflow.project import Project
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+QUIET = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+
+pytestmark = [
+    pytest.mark.workflow,
+    pytest.mark.xdist_group("tiny"),
+    pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed"),
+]
+
+
+def browse(page: Path, *options: str, profile: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(CHROMIUM), *QUIET, f"--user-data-dir={profile}", *options, page.as_uri()],
+        check=True,
+        text=True,
+        capture_output=True,
+        timeout=120,
+    )
+
+
+@pytest.fixture
+def page(finished: Project) -> Path:
+    return finished.folder / "results/tiny/report/index.html"
+
+
+def test_it_opens_without_a_console_message(page: Path, tmp_path: Path) -> None:
+    seen = browse(page, "--dump-dom", "--enable-logging=stderr", profile=tmp_path)
+    assert "Tiny run" in seen.stdout
+    assert "SIMULATED DATA" in seen.stdout
+    assert "CONSOLE" not in seen.stderr
+
+
+def test_it_is_drawn(page: Path, tmp_path: Path) -> None:
+    picture = tmp_path / "page.png"
+    browse(page, f"--screenshot={picture}", "--window-size=1200,2000", profile=tmp_path / "p")
+    assert picture.stat().st_size > 50_000
