@@ -103,6 +103,7 @@ class Results:
                 "dataset": "sim", "recording": f"{subject[4:]}n1", "channel": channel,
                 "source": "" if missing else label, "unit": "" if missing else "uV",
                 "sampling_rate": "" if missing else "128",
+                "zero": None if missing else 0,
                 "flat": None if missing else 3 * (k == 1), "clipped": None if missing else 0,
                 "epochs": None if missing else epochs,
                 "problem": "no label of the file matches" if missing else "",
@@ -353,6 +354,15 @@ def test_rejected_and_flagged_are_listed_with_reason_and_advice(page):
                   "annotation ends 12 epochs before the signal",
                   "no label of the file matches"):  # fmt: skip
         assert words in text
+
+
+def test_a_file_that_no_manifest_names_is_listed_and_not_called_rejected(tmp_path):
+    results = Results(tmp_path, models=(), nights=1)
+    results.change("rejected", stage="extra", file="stray.txt", advice="Add it, or ignore it")
+    text = Reader(results.page()).text
+    assert "None: every file of the cohort was used." in text
+    assert "1 file in the folders that no row of a manifest names" in text
+    assert "stray.txt" in text
 
 
 def test_nothing_rejected_is_said_plainly(tmp_path):

@@ -82,6 +82,21 @@ def rejected_table(cohort: Cohort) -> Table | None:
     )
 
 
+def extra_table(cohort: Cohort) -> Table | None:
+    """List files in the folders that no manifest row names; None for none."""
+    if not cohort.extra.height:
+        return None
+    return make_table(
+        f"{plural(cohort.extra.height, 'file')} in the folders that no row of a manifest names.",
+        columns=["File", "Data set", "What to do"],
+        prose=["What to do"],
+        rows=[
+            [row["file"], row["dataset"], row["advice"]]
+            for row in cohort.extra.iter_rows(named=True)
+        ],
+    )
+
+
 def flagged_tables(cohort: Cohort) -> list[Table]:
     """List recordings and channels that were used, or only partly, and deserve a look."""
     tables = []
@@ -107,14 +122,15 @@ def flagged_tables(cohort: Cohort) -> list[Table]:
     if bad.height:
         tables.append(
             make_table(
-                f"{plural(bad.height, 'channel')} missing or with flat or clipped epochs.",
-                columns=["Recording", "Data set", "Channel", "Label in the file", "Flat epochs",
-                         "Clipped epochs", "Of epochs", "Why missing"],
-                numeric=["Flat epochs", "Clipped epochs", "Of epochs"],
+                f"{plural(bad.height, 'channel')} missing or with flat or clipped epochs. A zero "
+                "line (nothing was recorded) is flat too.",
+                columns=["Recording", "Data set", "Channel", "Label in the file", "Epochs",
+                         "Zero line", "Flat", "Clipped", "Why missing"],
+                numeric=["Epochs", "Zero line", "Flat", "Clipped"],
                 prose=["Why missing"],
                 rows=[
                     [row["recording"], row["dataset"], row["channel"], row["source"] or NOTHING,
-                     count(row["flat"]), count(row["clipped"]), count(row["epochs"]),
+                     *(count(row[name]) for name in ("epochs", "zero", "flat", "clipped")),
                      row["problem"] or NOTHING]
                     for row in bad.iter_rows(named=True)
                 ],

@@ -14,6 +14,7 @@ from somnoflow.config.report import Report
 from somnoflow.report.data_sections import (
     MAX_GRID,
     cohort_tables,
+    extra_table,
     flagged_tables,
     leaks,
     rejected_table,
@@ -79,6 +80,7 @@ def render(
             else None
         ),
         rejected=rejected_table(cohort),
+        extra=extra_table(cohort),
         flagged=flagged_tables(cohort),
         split_tables=split_tables(cohort),
         split_leaks=leaks(cohort),

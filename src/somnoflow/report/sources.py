@@ -33,7 +33,7 @@ RECORDING_TEXTS = (
 REJECTED_TEXTS = (
     "dataset", "file", "recording", "stage", "problem", "found", "wanted", "advice",
 )  # fmt: skip
-CHANNEL_NUMBERS = ("flat", "clipped", "epochs")
+CHANNEL_NUMBERS = ("zero", "flat", "clipped", "epochs")
 CHANNEL_TEXTS = ("dataset", "recording", "channel", "source", "unit", "sampling_rate", "problem")
 TRUTH = ["true", "false"]
 ROLES = ("pretrain", "train", "val", "test")
@@ -41,10 +41,11 @@ ROLES = ("pretrain", "train", "val", "test")
 
 @dataclass(frozen=True)
 class Cohort:
-    """Recordings, what was not taken, and who is where."""
+    """Recordings, what was not taken, files that no manifest names, and who is where."""
 
     recordings: pl.DataFrame
     rejected: pl.DataFrame
+    extra: pl.DataFrame
     channels: pl.DataFrame
     folds: list[dict[str, Any]]
 
@@ -101,12 +102,14 @@ def read_cohort(*, recordings: Path, rejected: Path, channels: Path, split: Path
             f"{split}: wanted a list 'folds', each with 'fold' and {ROLES}. Make it again with "
             "the rule split."
         )
+    turned_down = read_table(rejected, texts=REJECTED_TEXTS)
     return Cohort(
         recordings=table.with_columns(
             pl.col("simulated").str.to_lowercase() == "true",
             pl.col("hours").cast(pl.Float64, strict=False),
         ).sort("dataset", "subject", "recording"),
-        rejected=read_table(rejected, texts=REJECTED_TEXTS),
+        rejected=turned_down.filter(pl.col("stage") != "extra"),
+        extra=turned_down.filter(pl.col("stage") == "extra"),
         channels=read_table(channels, texts=CHANNEL_TEXTS, numbers=CHANNEL_NUMBERS),
         folds=folds,
     )
