@@ -1,4 +1,4 @@
-"""One recording through the parser: channels, units, labels, events, and why things are left out."""
+"""One recording through the parser: channels, units, labels, events, and what is left out."""
 
 import datetime
 from collections.abc import Mapping, Sequence

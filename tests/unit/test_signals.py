@@ -139,7 +139,8 @@ def test_clipping_is_seen_at_limits_that_floats_round(low: float, high: float, s
 @pytest.mark.parametrize(
     ("unit", "channel", "factor"),
     [("uV", "EEG_C4", 1), ("µV", "EEG_C4", 1), ("mV", "EOG_L", 1e3), ("V", "EMG_CHIN", 1e6),
-     ("uV", "ECG", 1e-3), ("mV", "ECG", 1), ("%", "SPO2", 1), ("", "SPO2", 1), ("l/s", "THORAX", 1)],
+     ("uV", "ECG", 1e-3), ("mV", "ECG", 1), ("%", "SPO2", 1), ("", "SPO2", 1),
+     ("l/s", "THORAX", 1)],
 )  # fmt: skip
 def test_units_are_converted(unit: str, channel: str, factor: float) -> None:
     assert conversion(unit, channel=channel) == pytest.approx(factor)
