@@ -1,8 +1,9 @@
 """Deal subjects into folds and roles; the split file is the only place that roles come from.
 
-All nights of a subject stay together. Folds are balanced by the stages that subjects bring
-(scikit-learn's StratifiedGroupKFold), and everything is sorted and seeded, so that the same
-cohort gives the same split on any machine.
+All nights of a subject stay together. Folds have equally many subjects (or one more) and are
+balanced by the stages that these bring: of many seeded random deals the most even one is taken.
+Everything is sorted, so that the same cohort and seed give the same split on any machine.
+(scikit-learn's StratifiedGroupKFold balances too, but by a greedy order that no seed changes.)
 """
 
 from collections import Counter
@@ -10,12 +11,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from sklearn.model_selection import KFold, StratifiedGroupKFold
 
 from somnoflow.config.split import Split
 from somnoflow.stages import STAGE_NAMES
 
-MOST_SAMPLES = 2_000_000
+DEALS = 300
 
 StageCounts = Mapping[str, Mapping[str, int]]
 
@@ -50,14 +50,17 @@ def make_split(counts: StageCounts, split: Split) -> dict[str, Any]:
     """
     labelled = sorted(subject for subject, stages in counts.items() if sum(stages.values()))
     unscored = sorted(set(counts) - set(labelled))
-    if len(labelled) < max(3, split.folds):
+    # Two folds take half of the subjects for the test, and two are needed beside them.
+    least = 4 if split.folds == 2 else split.folds
+    if len(labelled) < least:
         raise ValueError(
             f"{len(labelled)} subjects have scored, usable epochs; wanted at least "
-            f"{max(3, split.folds)} for {split.folds} folds with train, val and test subjects. "
+            f"{least} for {split.folds} folds with train, val and test subjects. "
             "Lower split.folds or add subjects"
         )
     folds = []
-    for number, test in enumerate(_deal(labelled, counts, parts=split.folds, seed=split.seed)):
+    sizes = [len(part) for part in np.array_split(labelled, split.folds)]
+    for number, test in enumerate(_deal(labelled, counts, sizes=sizes, seed=split.seed)):
         rest = sorted(set(labelled) - set(test))
         val = _draw(rest, counts, share=split.validation, seed=split.seed)
         train = sorted(set(rest) - set(val))
@@ -86,39 +89,22 @@ def _draw(subjects: Sequence[str], counts: StageCounts, *, share: float, seed: i
             "Raise split.folds or add subjects"
         )
     wanted = min(max(1, round(share * len(subjects))), len(subjects) - 1)
-    drawn: list[str] = []
-    for part in _deal(subjects, counts, parts=max(2, round(1 / share)), seed=seed):
-        drawn += part
-        if len(drawn) >= wanted:
-            break
-    return sorted(drawn[:wanted])
+    return _deal(subjects, counts, sizes=[wanted, len(subjects) - wanted], seed=seed)[0]
 
 
 def _deal(
-    subjects: Sequence[str], counts: StageCounts, *, parts: int, seed: int
+    subjects: Sequence[str], counts: StageCounts, *, sizes: Sequence[int], seed: int
 ) -> list[list[str]]:
-    parts = min(parts, len(subjects))
-    groups, stages = _samples(subjects, counts)
-    # scikit-learn cannot balance stages that all have fewer epochs than there are parts.
-    if np.bincount(stages).max() >= parts:
-        folds = StratifiedGroupKFold(n_splits=parts, shuffle=True, random_state=seed)
-        dealt = [
-            sorted({subjects[group] for group in groups[chosen]})
-            for _, chosen in folds.split(groups, stages, groups)
-        ]
-        if all(dealt):
-            return dealt
-    # A few very unequal subjects can leave a balanced part empty: then deal by number alone.
-    plain = KFold(n_splits=parts, shuffle=True, random_state=seed)
-    return [[subjects[number] for number in chosen] for _, chosen in plain.split(subjects)]
-
-
-def _samples(
-    subjects: Sequence[str], counts: StageCounts
-) -> tuple[np.ndarray[Any, np.dtype[np.int64]], np.ndarray[Any, np.dtype[np.int64]]]:
-    """Spell the stage counts out as scikit-learn wants them, thinned for very large cohorts."""
+    """Deal the subjects into parts of these sizes whose shares of each stage are most alike."""
     table = np.array([[counts[subject][name] for name in STAGE_NAMES] for subject in subjects])
-    thinned = np.ceil(table / max(1, table.sum() / MOST_SAMPLES)).astype(np.int64)
-    groups = np.repeat(np.arange(len(subjects)), thinned.sum(axis=1))
-    stages = np.concatenate([np.repeat(np.arange(len(STAGE_NAMES)), row) for row in thinned])
-    return groups, stages
+    total = np.maximum(table.sum(axis=0), 1)
+    expected = np.outer(np.array(sizes) / len(subjects), table.sum(axis=0))
+    starts = np.r_[0, np.cumsum(sizes)[:-1]]
+    # The legacy generator: its numbers are the same in every version of NumPy.
+    rng = np.random.RandomState(seed)
+    deals = [rng.permutation(len(subjects)) for _ in range(DEALS)]
+    unevenness = [
+        np.square((np.add.reduceat(table[deal], starts) - expected) / total).sum() for deal in deals
+    ]
+    best = deals[int(np.round(unevenness, 9).argmin())]
+    return [sorted(subjects[number] for number in part) for part in np.split(best, starts[1:])]
