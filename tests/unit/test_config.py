@@ -42,10 +42,10 @@ def nested(key: str, value: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     ("key", "hint"),
-    [("shard", "shards"), ("simulate.subject", "subjects"), ("signals.chanels", "channels"),
+    [("shard", "shards"), ("simulate.subject", "subjects"), ("signals.channel", "channels"),
      ("signals.quality.flat_sd", "flat_std"), ("split.fold", "folds"),
      ("pretrain.batchsize", "batch_size"), ("heads.linear.pases", "passes"),
-     ("evaluate.resample", "resamples"), ("report.titel", "title"), ("pretrian", "pretrain")],
+     ("evaluate.resample", "resamples"), ("report.titles", "title"), ("pretrian", "pretrain")],
 )  # fmt: skip
 def test_an_unknown_key_is_named_with_the_nearest_known_one(key: str, hint: str) -> None:
     said = mistakes(nested(key, 3))
@@ -211,7 +211,10 @@ def test_a_dataset_is_read_with_codes_as_text(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        (changed("reading.stages.formt", "x"), "reading.stages.formt: no such key. Did you mean"),
+        (
+            changed("reading.stages.formats", "x"),
+            "reading.stages.formats: no such key. Did you mean",
+        ),
         (changed("reading.channels.EEG", "EEG_X"), "found 'EEG_X'"),
         (changed("reading.stages.stages", ["W"]), "dictionary"),
         (changed("reading.stages.stages", {"1": "S1"}), "'N1'"),

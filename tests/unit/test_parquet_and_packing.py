@@ -1,0 +1,261 @@
+"""Parquet parts and packed shards hold the recorder's values, the labels and nothing else."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import edfio
+import numpy as np
+import polars as pl
+import pyarrow.parquet as pq
+import pytest
+from tests.recordings import make_signal, noise, sine, write_recording
+
+from somnoflow.commands.pack import pack
+from somnoflow.commands.parse import parse
+from somnoflow.config.dataset import Annotation, Reading
+from somnoflow.config.parse import ParseSlice
+from somnoflow.config.signals import Signals
+from somnoflow.data.packed import PackedEpochs
+from somnoflow.io.digest import DigestError
+from somnoflow.io.parquet import part_metadata
+
+UNFILTERED = Signals(channels=["EOG_L", "EEG_C4"], filters={})
+READING = Reading(
+    channels={"EEG": "EEG_C4", "EOG": "EOG_L"},
+    stages=Annotation(format="codes", stages={"0": "W", "2": "N2", "9": "unscored"}),
+)
+
+
+def parse_shard(
+    folder: Path,
+    subjects: Sequence[str],
+    *,
+    shard: int = 0,
+    signals: Signals = UNFILTERED,
+    eog: Sequence[str] = (),
+) -> Path:
+    """Write and parse one night of noise for each subject; give index.json of the part."""
+    data, out = folder / "data", folder / f"signals/shard={shard}"
+    data.mkdir(exist_ok=True)
+    out.mkdir(parents=True)
+    entries = []
+    for number, subject in enumerate(subjects):
+        seed = int(hashlib.sha256(subject.encode()).hexdigest()[:6], 16)
+        samples = noise(rate=100, seconds=300, amplitude=10 + 20 * number, seed=seed)
+        samples[3000:6000] = 0
+        channels = [make_signal(samples)]
+        if subject in eog:
+            channels.append(make_signal(samples[::-1].copy(), label="EOG"))
+        write_recording(data / f"{subject}.edf", channels)
+        (data / f"{subject}.txt").write_text("0\n2\n9\n" * 3 + "2\n")
+        entries.append(
+            {"recording": f"{subject}-n1", "subject": subject, "night": 1,
+             "signal": f"{subject}.edf", "stages": f"{subject}.txt", "events": None}
+        )  # fmt: skip
+    given = {"dataset": "lab", "shard": shard, "folder": str(data), "recordings": entries}
+    (out / "checked.json").write_text(json.dumps(given))
+    parse(
+        checked=out / "checked.json",
+        part=out / "part-0.parquet",
+        index=out / "index.json",
+        cfg=ParseSlice(dataset="lab", simulated=False, reading=READING, signals=signals),
+    )
+    return out / "index.json"
+
+
+def pack_shard(folder: Path, index: Path, *, shard: int = 0) -> Path:
+    out = folder / f"packed/shard={shard}"
+    out.mkdir(parents=True)
+    pack(
+        part_index=index,
+        signals=out / "signals.npy",
+        epochs=out / "epochs.parquet",
+        index=out / "index.json",
+    )
+    return out / "index.json"
+
+
+def digests(folder: Path) -> dict[str, str]:
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
+
+
+def test_the_same_nights_give_the_same_bytes(tmp_path: Path) -> None:
+    written = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        index = parse_shard(tmp_path / name, ["S2", "S1"], eog=["S1"])
+        packed = pack_shard(tmp_path / name, index)
+        found = digests(index.parent)
+        found.pop("checked.json")  # names the folder
+        written.append((found, digests(packed.parent)))
+    assert written[0] == written[1]
+
+
+def test_values_are_the_source_within_half_a_step(tmp_path: Path) -> None:
+    index = parse_shard(tmp_path, ["S1"])
+    table = pl.read_parquet(index.with_name("part-0.parquet"))
+    source = edfio.read_edf(tmp_path / "data/S1.edf").signals[0].data.reshape(10, 3000)
+    scale = table["EEG_C4_scale"].to_numpy().astype(np.float64)
+    found = table["EEG_C4"].to_numpy() * scale[:, None]
+    assert scale[0] == pytest.approx(0.05)
+    np.testing.assert_allclose(found, source, atol=0.5001 * 0.05)
+
+
+def test_polars_and_pyarrow_read_rows_labels_and_nulls(tmp_path: Path) -> None:
+    index = parse_shard(tmp_path, ["S1", "S2"], eog=["S2"])
+    part = index.with_name("part-0.parquet")
+    table = pl.read_parquet(part)
+    arrow = pq.read_table(part)
+    assert table["recording"].to_list() == ["S1-n1"] * 10 + ["S2-n1"] * 10
+    assert table["epoch"].to_list() == [*range(10)] * 2
+    assert table["onset_s"].to_list() == [30.0 * n for n in range(10)] * 2
+    assert table["stage"].to_list() == ([0, 2, -1] * 3 + [2]) * 2
+    assert table["EOG_L"].null_count() == arrow["EOG_L"].null_count == 10
+    assert table["EOG_L_quality"].to_list()[:10] == [1] * 10
+    assert table["EEG_C4_quality"].to_list()[:3] == [0, 10, 0]
+    assert arrow["EEG_C4"].type.list_size == 3000
+    np.testing.assert_array_equal(
+        np.asarray(arrow["EEG_C4"].combine_chunks().flatten()).reshape(20, 3000),
+        table["EEG_C4"].to_numpy(),
+    )
+    assert part_metadata(arrow.schema)["channels"]["EEG_C4"] == {
+        "unit": "uV", "filter_hz": None, "sampling_rate": 100
+    }  # fmt: skip
+
+
+def test_the_index_of_a_part_names_its_digest_and_rejections(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    good = parse_shard(tmp_path, ["S1"])
+    checked = json.loads(good.with_name("checked.json").read_text())
+    (tmp_path / "data/empty.edf").write_bytes(b"")
+    entry = checked["recordings"][0]
+    checked["recordings"].insert(0, {**entry, "recording": "empty", "signal": "empty.edf"})
+    good.with_name("checked.json").write_text(json.dumps(checked))
+    parse(
+        checked=good.with_name("checked.json"),
+        part=good.with_name("part-0.parquet"),
+        index=good,
+        cfg=ParseSlice(dataset="lab", simulated=False, reading=READING, signals=UNFILTERED),
+    )
+    index = json.loads(good.read_text())
+    assert index["part"]["sha256"] == digests(good.parent)["part-0.parquet"]
+    assert [row["recording"] for row in index["recordings"]] == ["S1-n1"]
+    assert [(row["file"], row["problem"]) for row in index["rejected"]] == [
+        ("empty.edf", "empty file")
+    ]
+
+
+def test_gains_make_the_good_epochs_of_a_recording_robust_z(tmp_path: Path) -> None:
+    packed = pack_shard(tmp_path, parse_shard(tmp_path, ["S1", "S2"]))
+    epochs = PackedEpochs([packed], channel="EEG_C4")
+    for subject in ("lab/S1", "lab/S2"):
+        mine = np.flatnonzero((epochs.table["subject"] == subject).to_numpy())
+        good = mine[epochs.table["usable"].to_numpy()[mine]]
+        low, high = np.quantile(epochs.read(good), (0.25, 0.75))
+        assert (high - low) / 1.349 == pytest.approx(1, abs=0.02)
+        assert len(mine) - len(good) == 1
+
+
+def test_packed_epochs_equal_a_plain_read_over_shards(tmp_path: Path) -> None:
+    groups = [["S4", "S1"], ["S3", "S2", "S5"]]
+    parts = [
+        parse_shard(tmp_path, group, shard=shard, eog=["S3"]) for shard, group in enumerate(groups)
+    ]
+    packed = [pack_shard(tmp_path, part, shard=shard) for shard, part in enumerate(parts)]
+    wanted = (
+        pl.concat([pl.read_parquet(part.with_name("part-0.parquet")) for part in parts])
+        .filter(pl.col("subject").is_in(["S1", "S3", "S5"]))
+        .sort("subject", "epoch")
+    )
+    epochs = PackedEpochs(
+        packed[::-1], channel="EEG_C4", subjects={"lab/S5", "lab/S1", "lab/S3", "lab/no"}
+    )
+    assert len(epochs) == 30
+    assert epochs.samples == 3000
+    assert epochs.table["subject"].to_list() == [f"lab/{name}" for name in wanted["subject"]]
+    for column in ("recording", "epoch", "onset_s", "stage"):
+        assert epochs.table[column].to_list() == wanted[column].to_list()
+    rows = np.random.default_rng(0).permutation(30)[:17]
+    found = epochs.read(rows)
+    plain = wanted["EEG_C4"].to_numpy()[rows].astype(np.float64)
+    ratio = (found * plain).sum(1) / np.maximum((plain**2).sum(1), 1)
+    np.testing.assert_allclose(found, plain * ratio[:, None], atol=1e-4)
+    usable = (wanted["EEG_C4_quality"] == 0).to_numpy()
+    scored = (wanted["stage"] >= 0).to_numpy()
+    np.testing.assert_array_equal(epochs.rows(scored=False), np.flatnonzero(usable))
+    np.testing.assert_array_equal(epochs.rows(scored=True), np.flatnonzero(usable & scored))
+
+
+def test_a_missing_channel_is_never_usable(tmp_path: Path) -> None:
+    packed = pack_shard(tmp_path, parse_shard(tmp_path, ["S1", "S2"], eog=["S2"]))
+    epochs = PackedEpochs([packed], channel="EOG_L")
+    rows = epochs.rows(scored=False)
+    assert set(epochs.table["subject"].to_numpy()[rows]) == {"lab/S2"}
+    assert not epochs.read(np.arange(10)).any()
+    assert epochs.read(rows).any()
+
+
+def test_an_empty_shard_is_parsed_packed_and_read(tmp_path: Path) -> None:
+    empty = pack_shard(tmp_path, parse_shard(tmp_path, []))
+    full = pack_shard(tmp_path, parse_shard(tmp_path, ["S1"], shard=1), shard=1)
+    assert json.loads(empty.read_text())["epochs"] == 0
+    both = PackedEpochs([empty, full], channel="EEG_C4")
+    alone = PackedEpochs([full], channel="EEG_C4")
+    assert both.table.equals(alone.table)
+    np.testing.assert_array_equal(both.read(np.arange(10)), alone.read(np.arange(10)))
+    assert len(PackedEpochs([empty], channel="EEG_C4")) == 0
+
+
+def test_a_changed_part_is_not_packed(tmp_path: Path) -> None:
+    index = parse_shard(tmp_path, ["S1"])
+    part = index.with_name("part-0.parquet")
+    part.write_bytes(part.read_bytes()[:-1] + b"x")
+    with pytest.raises(DigestError, match="--forcerun parse"):
+        pack_shard(tmp_path, index)
+
+
+def test_changed_packed_files_are_not_read(tmp_path: Path) -> None:
+    packed = pack_shard(tmp_path, parse_shard(tmp_path, ["S1"]))
+    signals, table = packed.with_name("signals.npy"), packed.with_name("epochs.parquet")
+    np.save(signals, np.load(signals)[:-1])
+    with pytest.raises(DigestError, match=r"shape \(9, 2, 3000\), wanted int16 of shape \(10"):
+        PackedEpochs([packed], channel="EEG_C4")
+    pl.read_parquet(table).with_columns(stage=pl.lit(0, pl.Int8)).write_parquet(table)
+    with pytest.raises(DigestError, match="--forcerun pack"):
+        PackedEpochs([packed], channel="EEG_C4")
+
+
+def test_unknown_channels_and_different_lengths_are_refused(tmp_path: Path) -> None:
+    packed = pack_shard(tmp_path, parse_shard(tmp_path, ["S1"]))
+    other = parse_shard(
+        tmp_path, ["S2"], shard=1, signals=Signals(channels=["EEG_C4"], sampling_rate=128)
+    )
+    with pytest.raises(ValueError, match="holds the channels EEG_C4, EOG_L, wanted ECG"):
+        PackedEpochs([packed], channel="ECG")
+    with pytest.raises(ValueError, match="shards differ in samples per epoch"):
+        PackedEpochs([packed, pack_shard(tmp_path, other, shard=1)], channel="EEG_C4")
+    with pytest.raises(ValueError, match="no packed shard was given"):
+        PackedEpochs([], channel="EEG_C4")
+
+
+def test_a_slow_wave_survives_filter_resampling_and_packing(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    wave = sine(hertz=1.5, rate=128, seconds=300, amplitude=75)
+    write_recording(tmp_path / "data/S1.edf", [make_signal(wave, rate=128)])
+    entry = {"recording": "n", "subject": "S1", "night": 1, "signal": "S1.edf", "stages": None,
+             "events": None}  # fmt: skip
+    checked = tmp_path / "checked.json"
+    checked.write_text(
+        json.dumps({"dataset": "lab", "shard": 0, "folder": str(tmp_path / "data"),
+                    "recordings": [entry]})
+    )  # fmt: skip
+    parse(
+        checked=checked, part=tmp_path / "part-0.parquet", index=tmp_path / "index.json",
+        cfg=ParseSlice(dataset="lab", simulated=False, reading=READING,
+                       signals=Signals(channels=["EEG_C4"])),
+    )  # fmt: skip
+    found = pl.read_parquet(tmp_path / "part-0.parquet")["EEG_C4"].to_numpy() * 0.05
+    wanted = sine(hertz=1.5, rate=100, seconds=300, amplitude=75).reshape(10, 3000)
+    np.testing.assert_allclose(found[1:-1], wanted[1:-1], atol=1)
