@@ -7,6 +7,7 @@ the Snakefile again.
 
 import json
 import os
+import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -45,13 +46,14 @@ class Plan:
     """Everything the Snakefile asks the package."""
 
     def __init__(self, values: Mapping[str, Any], *, datasets: Path) -> None:
-        _let_jobs_import_this_package()
+        _let_jobs_run_this_code()
         self.config: Config = read_config(values)
         self.paths = Paths(self.config.results)
         self.datasets: dict[str, Dataset] = {
             name: read_dataset(datasets / name) for name in self.config.datasets
         }
         self._manifests = datasets
+        self._require_known_folders()
         self._rows: dict[str, dict[int, list[Row]]] = {}
         for name, dataset in self.datasets.items():
             self._require_source(dataset)
@@ -169,6 +171,14 @@ class Plan:
                 yield Artefact("evaluate", paths.metrics.format(**wildcards), wildcards)
         yield Artefact("report", paths.report, {})
 
+    def _require_known_folders(self) -> None:
+        known = sorted(path.parent.name for path in self._manifests.glob("*/dataset.yaml"))
+        for name in self.config.folders:
+            if name not in known:
+                raise ConfigError(
+                    f"folders.{name}: no such dataset. Known here: {', '.join(known)}"
+                )
+
     def _require_source(self, dataset: Dataset) -> None:
         if dataset.source == "folder" and dataset.name not in self.config.folders:
             raise ConfigError(
@@ -253,12 +263,18 @@ class Plan:
         return HeadSlice(recipe=recipes[wildcards["head"]])
 
 
-def _let_jobs_import_this_package() -> None:
-    """Make jobs run the code that the fingerprints describe, in whatever environment they run."""
-    source = str(Path(__file__).parents[1])
-    known = os.environ.get("PYTHONPATH", "")
-    if source not in known.split(os.pathsep):
-        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [source, known]))
+def _let_jobs_run_this_code() -> None:
+    """Let jobs find this Python and this package, the code that the fingerprints describe.
+
+    An environment that Snakemake activates for a job still goes before.
+    """
+    for variable, folder in (
+        ("PATH", Path(sys.executable).parent),
+        ("PYTHONPATH", Path(__file__).parents[1]),
+    ):
+        known = os.environ.get(variable, "").split(os.pathsep)
+        if str(folder) not in known:
+            os.environ[variable] = os.pathsep.join(filter(None, [str(folder), *known]))
 
 
 def canonical(value: Any) -> str:

@@ -159,3 +159,10 @@ def test_two_writers_leave_each_other_in_peace(state: Path, folder: Path) -> Non
 def test_observe_names_what_cannot_be_read(tmp_path: Path) -> None:
     assert observe(tmp_path / "nothing") == MISSING
     assert observe(tmp_path) == UNREADABLE
+
+
+def test_a_damaged_note_is_named(tmp_path: Path) -> None:
+    state = tmp_path / "state.json"
+    state.write_text("{")
+    with pytest.raises(ValueError, match=r"state\.json is damaged.*Delete it"):
+        changes(state, folder=tmp_path)

@@ -191,3 +191,11 @@ def test_a_recording_mended_later_comes_in(
     assert "B08.edf" not in rejected(lab)
     assert lab.planned("data") == {}
     shutil.rmtree(lab.folder / "results/lab")
+
+
+def test_a_folder_of_an_unknown_dataset_is_named(lab: Project, tmp_path: Path) -> None:
+    typo = tmp_path / "typo.yaml"
+    typo.write_text("folders:\n  labb: /data\n", encoding="utf-8")
+    copy = Project(lab.folder, configfile=str(typo))
+    stopped = copy.snakemake("data", check=False)
+    assert "folders.labb: no such dataset. Known here: lab, simulated" in stopped

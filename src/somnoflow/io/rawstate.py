@@ -110,7 +110,15 @@ def _write(state: Path, entries: Mapping[str, Any]) -> None:
 
 
 def _read(state: Path) -> dict[str, dict[str, Any]]:
-    return json.loads(state.read_text(encoding="utf-8")) if state.exists() else {}
+    if not state.exists():
+        return {}
+    try:
+        return json.loads(state.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(
+            f"{state} is damaged: {error}. Delete it, and check the shard again with: "
+            "snakemake --forcerun check"
+        ) from error
 
 
 def _signature(path: Path) -> Signature:
