@@ -76,10 +76,14 @@ def least(costs: Iterable[Cost]) -> Cost:
     return Cost(*map(min, zip(*map(astuple, costs), strict=True)))
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Give a Markdown table."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
+def line(cells: Iterable[object]) -> str:
+    """Give a line of a Markdown table."""
+    return f"| {' | '.join(map(str, cells))} |"
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[object]] = ()) -> str:
+    """Give a Markdown table, or the head of one."""
+    return "\n".join(map(line, [header, ["---"] * len(header), *rows]))
 
 
 def _memory(pid: int) -> Iterator[tuple[str, float]]:
@@ -87,7 +91,7 @@ def _memory(pid: int) -> Iterator[tuple[str, float]]:
         lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
     except OSError:
         return
-    for line in lines:
-        name, _, value = line.partition(":")
+    for text in lines:
+        name, _, value = text.partition(":")
         if name.startswith("Rss"):
             yield name, int(value.split()[0]) / 1024

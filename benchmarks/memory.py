@@ -5,10 +5,11 @@ give them, on simulated nights of one length, `pretrain` with the tiny preset fo
 is that of the command's process: the peak that the kernel reports, and what of it is memory of its
 own and what are pages of mapped files, which the kernel takes back when another needs the room.
 
-Usage: ``python benchmarks/memory.py [--recordings 8 80] [--hours 1] [--repeats 2]``
+Usage: ``python benchmarks/memory.py [--recordings 8 80] [--hours 1] [--repeats 1]``
 """
 
 import argparse
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -97,8 +98,12 @@ def measure(plan: Plan, *, folder: Path, repeats: int) -> dict[str, Cost]:
         command = [sys.executable, "-m", f"somnoflow.commands.{rule}"]
         for name, value in named.items():
             command += [f"--{name}", value]
-        runs = [run(command, folder=folder) for _ in range(repeats if rule in MEASURED else 1)]
-        costs[rule] = least(cost for cost, _ in runs)
+        runs = []
+        for _ in range(repeats if rule in MEASURED else 1):
+            # A finished training that is kept there would be copied instead of done again.
+            shutil.rmtree(plan.paths.resume, ignore_errors=True)
+            runs.append(run(command, folder=folder)[0])
+        costs[rule] = least(runs)
         print(f"{rule}: {costs[rule].wall_s:.0f} s", file=sys.stderr)
     return costs
 
@@ -110,7 +115,7 @@ def main() -> None:
     )
     parser.add_argument("--recordings", type=int, nargs=2, default=[8, 80])
     parser.add_argument("--hours", type=float, default=1.0)
-    parser.add_argument("--repeats", type=int, default=2)
+    parser.add_argument("--repeats", type=int, default=1)
     arguments = parser.parse_args()
     few, many = sorted(arguments.recordings)
     costs, sizes = {}, {}

@@ -89,7 +89,8 @@ def main() -> None:
             raise SystemExit(f"the finished tiny run was to do nothing more:\n{text}")
     start, tiny = rows[0][2], rows[1][2]
     header = (
-        "what", "jobs", "seconds", "CPU seconds", "times the start", "times the tiny dry run", "peak memory, MiB"
+        "what", "jobs", "seconds", "CPU seconds", "times the start", "times the tiny dry run",
+        "peak memory, MiB",
     )  # fmt: skip
     lines = (
         (
