@@ -29,7 +29,7 @@ def parse(*, checked: Input, part: Output, index: Output, cfg: ParseSlice) -> No
     channels: list[dict[str, Any]] = []
     rejected: list[dict[str, str]] = []
     with PartWriter(part, _schema(cfg), epoch_seconds=EPOCH_SECONDS) as writer:
-        for entry in tqdm(given["recordings"], desc="parse", unit="recording"):
+        for entry in tqdm(given["recordings"], desc="parse", unit="recording", disable=None):
             try:
                 parsed = parse_recording(
                     entry, folder=folder, reading=cfg.reading, signals=cfg.signals

@@ -16,7 +16,7 @@ from somnoflow.simulate.night import simulate_night
 def simulate(*, manifest: Output, folder: Path, cfg: SimulateSlice) -> None:
     """Simulate each subject's night into `folder` and list the files in `manifest`."""
     rows: list[Row] = []
-    for subject in tqdm(cfg.subjects, desc="simulate", unit="night"):
+    for subject in tqdm(cfg.subjects, desc="simulate", unit="night", disable=None):
         night = simulate_night(subject, seed=cfg.seed, hours=cfg.hours)
         recording = folder / f"{subject}.edf"
         annotations = folder / f"{subject}-annotations.edf"

@@ -79,7 +79,7 @@ def extra_files(files: Iterable[str], *, known: Iterable[str]) -> list[dict[str,
 def _observe_all(rows: Sequence[Row], *, folder: Path, threads: int) -> dict[str, str]:
     with ThreadPoolExecutor(max_workers=threads) as pool:
         digests = pool.map(observe, (folder / row.file for row in rows))
-        counted = tqdm(digests, desc="check", unit="file", total=len(rows))
+        counted = tqdm(digests, desc="check", unit="file", total=len(rows), disable=None)
         return dict(zip((row.file for row in rows), counted, strict=True))
 
 

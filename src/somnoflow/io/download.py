@@ -32,7 +32,7 @@ def download(rows: Iterable[Row], *, url: str, folder: Path) -> list[str]:
         When a file cannot be written: the next one could not either.
     """
     problems = []
-    for row in tqdm(list(rows), desc="fetch", unit="file"):
+    for row in tqdm(list(rows), desc="fetch", unit="file", disable=None):
         path = folder / row.file
         found = observe(path)
         if found == row.sha256:

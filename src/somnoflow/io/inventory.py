@@ -32,7 +32,7 @@ def make_manifest(folder: Path, files: Files) -> Inventory:
     patterns = files.model_dump()
     rows: list[Row] = []
     left_out: list[str] = []
-    for name in tqdm(list(files_below(folder)), desc="manifest", unit="file"):
+    for name in tqdm(list(files_below(folder)), desc="manifest", unit="file", disable=None):
         known = identify(name, patterns)
         if known is None:
             left_out.append(name)
