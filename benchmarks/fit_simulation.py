@@ -3,15 +3,27 @@
 Reads the open material in the folder named by ``SOMNOFLOW_REAL_DATA`` and writes the small ``.tsv``
 tables beside the simulation's modules: counts, quantiles and spectra only, no samples.
 
+The spectra of W and N3 are measured in the partial nights of ucddb. No night that may be used here
+holds central EEG of N1, N2 or REM, so their spectra are derived: in log10 power they lie between
+the spectra of N3 and W, with a weight that is a line in the logarithm of frequency. Its height and
+its slope are solved for two features of Sleep-EDF-78, Hjorth mobility (second by zeroth spectral
+moment) and mobility times complexity (fourth by second): each must lie as far between its values
+in N3 and W, in logarithms, as the median epoch does, on the mean of Fpz-Cz and Pz-Oz, between which
+a central electrode lies. Only such positions are taken, because Sleep-EDF has other electrodes and
+relatively more fast power than ucddb. The alpha peak of W and the sigma peak of N3 are bridged
+first. That the shapes are such mixtures, and how they vary between subjects, is assumed.
+
 Usage: ``SOMNOFLOW_REAL_DATA=... python benchmarks/fit_simulation.py``
 """
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import edfio
 import numpy as np
 import polars as pl
+from scipy.optimize import fsolve
 from scipy.signal import welch
 
 TABLES = Path(__file__).parents[1] / "src" / "somnoflow" / "simulate"
@@ -20,6 +32,11 @@ CLOCKS = (
     *(("sleep onset", minutes) for minutes in (0.0, 20.0, 45.0, 70.0)),
     *(("REM", minutes) for minutes in (0.0, 4.0, 20.0, 45.0, 70.0)),
 )
+HELD_OUT = "ucddb018"
+"""The only complete real night: models trained on simulated nights are judged on it as a night of
+a laboratory they have not seen, so nothing of it may enter the simulation."""
+FEATURE_RATE = 100.0
+ALPHA_HZ, SIGMA_HZ = (6.5, 12.5), (9.0, 16.0)
 QUANTILES = np.linspace(0.0, 1.0, 21)
 WAKE_KEPT_EPOCHS = 60
 SLEEP_EDF = {"W": 0, "1": 1, "2": 2, "3": 3, "4": 3, "R": 4}
@@ -106,42 +123,123 @@ def read_ucddb(folder: Path, name: str) -> tuple[np.ndarray, np.ndarray, float]:
     return epochs, np.where(epochs.std(axis=1) > 1.0, stages[:n], -1), signal.sampling_frequency
 
 
-def fit_spectra(folder: Path, recordings: list[str]) -> None:
-    """Median log10 PSD (uV^2/Hz) per stage, and its spread where several subjects have it."""
+def select_recordings(names: Iterable[str]) -> list[str]:
+    """Recordings of ucddb, by name or file name, that may be used: all but the held-out night."""
+    return [name for name in names if not Path(name).name.startswith(HELD_OUT)]
+
+
+def measure_spectra(folder: Path, recordings: list[str]) -> tuple[np.ndarray, dict[int, list]]:
+    """Frequencies (Hz) and the median log10 PSD (uV^2/Hz) of W and N3 of each recording."""
     # The recordings carry a line at 22 Hz and a notch at 50 Hz that are not EEG.
     high = np.r_[16, 18, 20, np.arange(24, 45, 2)]
     targets = np.r_[np.arange(0.4, 2.0, 0.2), np.arange(2, 16, 0.5), high]
-    spectra: dict[int, list[np.ndarray]] = {s: [] for s in range(5)}
+    spectra: dict[int, list] = {0: [], 3: []}
     for name in recordings:
         epochs, stages, rate = read_ucddb(folder, name)
-        for stage in range(5):
+        for stage, found in spectra.items():
             chosen = epochs[stages == stage]
             if len(chosen) < 15:
                 continue
             frequency, psd = welch(chosen, rate, nperseg=int(5 * rate), average="median", axis=1)
             median = np.log10(np.median(psd, axis=0))
-            spectra[stage].append(np.interp(targets, frequency, median))
+            found.append(np.interp(targets, frequency, median))
+    return targets, spectra
+
+
+def read_shapes(table: Path) -> np.ndarray:
+    """Position of each stage between N3 (0) and W (1) in two spectral widths, shape (5, 2).
+
+    The widths are the logarithms of Hjorth mobility and of mobility times complexity; medians over
+    the epochs of Sleep-EDF-78, positions averaged over Fpz-Cz and Pz-Oz.
+    """
+    features = read_features(table)
+    positions = []
+    for channel in ("Fpz-Cz", "Pz-Oz"):
+        mobility = pl.col(f"{channel}__hjorth_mobility")
+        complexity = pl.col(f"{channel}__hjorth_complexity")
+        widths = (
+            features.group_by("stage")
+            .agg(mobility.median().log().alias("m"), (mobility * complexity).median().log())
+            .sort("stage")
+            .drop("stage")
+            .to_numpy()
+        )
+        positions.append((widths - widths[3]) / (widths[0] - widths[3]))
+    return np.mean(positions, axis=0)
+
+
+def compute_widths(frequencies: np.ndarray, log_psd: np.ndarray) -> np.ndarray:
+    """Logarithms of Hjorth mobility and of mobility times complexity at 100 Hz, shape (2,)."""
+    grid = np.arange(0.25, FEATURE_RATE / 2, 0.25)
+    psd = 10.0 ** np.interp(np.log(grid), np.log(frequencies), log_psd)
+    difference = 2 * np.sin(np.pi * grid / FEATURE_RATE)
+    moments = np.array([np.sum(psd * difference**order) for order in (0, 2, 4)])
+    return 0.5 * np.diff(np.log(moments))
+
+
+def bridge(frequencies: np.ndarray, log_psd: np.ndarray, band: tuple[float, float]) -> np.ndarray:
+    """Replace a peak by a straight line in log-log."""
+    inside = (frequencies > band[0]) & (frequencies < band[1])
+    axis = np.log(frequencies)
+    bridged = log_psd.copy()
+    bridged[inside] = np.interp(axis[inside], axis[~inside], log_psd[~inside])
+    return bridged
+
+
+def derive_spectrum(
+    frequencies: np.ndarray, wake: np.ndarray, deep: np.ndarray, position: np.ndarray
+) -> np.ndarray:
+    """Spectrum between those of N3 and W whose two widths have the given positions."""
+    low, high = compute_widths(frequencies, deep), compute_widths(frequencies, wake)
+    base = bridge(frequencies, deep, SIGMA_HZ)
+    step = bridge(frequencies, wake, ALPHA_HZ) - base
+    axis = np.log10(frequencies / 8.0)
+
+    def miss(line: np.ndarray) -> np.ndarray:
+        widths = compute_widths(frequencies, base + (line[0] + line[1] * axis) * step)
+        return (widths - low) / (high - low) - position
+
+    line, _, solved, message = fsolve(miss, [position.mean(), 0.0], full_output=True)
+    if solved != 1:
+        raise RuntimeError(f"No spectrum has the widths {position}: {message}")
+    print(f"positions {position.round(3)}: weight of W {line[0]:.3f} + {line[1]:.3f} log10(f / 8)")
+    return base + (line[0] + line[1] * axis) * step
+
+
+def fit_spectra(folder: Path, recordings: list[str], table: Path) -> None:
+    """Median log10 PSD (uV^2/Hz) of W and N3, its spread between subjects; derive N1, N2, REM."""
+    frequencies, measured = measure_spectra(folder, recordings)
+    stacks = {stage: np.array(found) for stage, found in measured.items()}
+    medians = {stage: np.median(stack, axis=0) for stage, stack in stacks.items()}
+    positions = read_shapes(table)
     rows = []
     for stage in range(5):
-        stack = np.array(spectra[stage])
-        median = np.median(stack, axis=0)
-        spread = np.full(len(targets), np.nan)
-        if len(stack) > 5:
-            spread = np.subtract(*np.quantile(stack, [0.75, 0.25], axis=0)) / 1.349
+        spread = np.full(len(frequencies), np.nan)
+        if stage in stacks:
+            spread = np.subtract(*np.quantile(stacks[stage], [0.75, 0.25], axis=0)) / 1.349
+            median = medians[stage]
+        else:
+            median = derive_spectrum(frequencies, medians[0], medians[3], positions[stage])
         rows += [
-            {"stage": STAGES[stage], "frequency_hz": round(float(f), 1), "recordings": len(stack)}
+            {"stage": STAGES[stage], "frequency_hz": round(float(f), 1)}
+            | {"recordings": len(stacks.get(stage, []))}
             | {"log10_psd": round(float(m), 3), "sd": None if np.isnan(s) else round(float(s), 3)}
-            for f, m, s in zip(targets, median, spread, strict=True)
+            for f, m, s in zip(frequencies, median, spread, strict=True)
         ]
     write_table("eeg_spectrum.tsv", rows)
 
 
-def fit_features(table: Path) -> None:
-    """Median and log spread between and within subjects of features per stage (Sleep-EDF-78)."""
+def read_features(table: Path) -> pl.DataFrame:
+    """Feature table of Sleep-EDF-78 without unscored epochs, with a column of AASM stages."""
     features = pl.read_parquet(table).filter(pl.col("stage_rk") < 6)
-    features = features.with_columns(
+    return features.with_columns(
         stage=pl.col("stage_rk").replace_strict({0: 0, 1: 1, 2: 2, 3: 3, 4: 3, 5: 4})
     )
+
+
+def fit_features(table: Path) -> None:
+    """Median and log spread between and within subjects of features per stage (Sleep-EDF-78)."""
+    features = read_features(table)
     rows = []
     for channel in ("Fpz-Cz", "EOG"):
         for name in ("std", "zero_crossings", "hjorth_mobility"):
@@ -219,10 +317,13 @@ def main() -> None:
     data = Path(os.environ["SOMNOFLOW_REAL_DATA"])
     hypnograms = sorted((data / "sleep-edfx" / "hypnograms").glob("*.edf"))
     fit_hypnogram([read_sleep_edf_hypnogram(path) for path in hypnograms])
-    names = pl.read_csv(data / "ucddb" / "recordings.tsv", separator="\t")["recording"].to_list()
-    fit_spectra(data / "ucddb", names)
+    table = data / "sleep-edfx-features" / "features.parquet"
+    names = select_recordings(
+        pl.read_csv(data / "ucddb" / "recordings.tsv", separator="\t")["recording"]
+    )
+    fit_spectra(data / "ucddb", names, table)
     fit_respiratory(data / "ucddb", names)
-    fit_features(data / "sleep-edfx-features" / "features.parquet")
+    fit_features(table)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,11 @@
 """Compare features of simulated epochs with those of real ones, stage by stage.
 
 Prints Markdown tables of quantiles (5, 25, 50, 75, 95 %). Real: Sleep-EDF-78 (Fpz-Cz and the
-horizontal EOG) from the feature table, and the ucddb EEG (C3-A2 or C4-A1; N1, N2 and REM are one
-night). Simulated: EEG C4-M1 and EOG E1-M2 at 100 Hz. The ucddb spectra and the Fpz-Cz amplitudes
-were used to fit the simulation; its EOG, zero crossings, mobility and kurtosis were not.
+horizontal EOG) from the feature table, and W and N3 of the partial ucddb nights (C3-A2 or C4-A1);
+the held-out night of `fit_simulation` is left out, so that nobody adjusts the simulation to it.
+Simulated: EEG C4-M1 and EOG E1-M2 at 100 Hz. The ucddb spectra and the Fpz-Cz amplitudes, and the
+places of N1, N2 and REM between N3 and W in mobility and complexity, were used to fit the
+simulation; EOG, zero crossings and kurtosis were not.
 
 Usage: ``SOMNOFLOW_REAL_DATA=... python benchmarks/simulated_distributions.py [--figure PATH]``
 """
@@ -20,6 +22,7 @@ from matplotlib.figure import Figure
 from scipy.signal import resample_poly
 from scipy.stats import kurtosis
 
+from fit_simulation import select_recordings
 from somnoflow.simulate.night import simulate_night
 
 STAGES = ("W", "N1", "N2", "N3", "REM")
@@ -86,11 +89,12 @@ def read_sleep_edf(table: Path, channel: str) -> dict[tuple[str, int], np.ndarra
 
 
 def read_ucddb(folder: Path) -> dict[tuple[str, int], np.ndarray]:
-    """Features of the epochs of ucddb that hold signal."""
+    """Features of the epochs of ucddb that hold signal, without the held-out night."""
     parts: dict[tuple[str, int], list[np.ndarray]] = {}
-    for path in sorted(folder.glob("*.edf")):
-        stages = UCDDB[np.loadtxt(path.with_name(f"{path.stem}_stage.txt"), dtype=int)]
-        samples = edfio.read_edf(path).signals[0].data
+    names = [path.stem for path in sorted(folder.glob("*.edf"))]
+    for recording in select_recordings(names):
+        stages = UCDDB[np.loadtxt(folder / f"{recording}_stage.txt", dtype=int)]
+        samples = edfio.read_edf(folder / f"{recording}.edf").signals[0].data
         n = min(len(stages), len(samples) // 3840)
         alive = samples[: n * 3840].reshape(n, 3840).std(axis=1) > 1.0
         epochs = cut_epochs(samples, n)[alive]
@@ -110,6 +114,8 @@ def print_table(title: str, sources: dict[str, dict[tuple[str, int], np.ndarray]
         for stage, label in enumerate(STAGES):
             for source, values in sources.items():
                 chosen = values[name, stage]
+                if not len(chosen):
+                    continue
                 numbers = " | ".join(f"{v:.3g}" for v in np.quantile(chosen, QUANTILES))
                 print(f"| {label} | {source} | {len(chosen)} | {numbers} |")
 
@@ -121,7 +127,8 @@ def draw_figure(path: Path, sources: dict[str, dict[tuple[str, int], np.ndarray]
     for axis, (name, words) in zip(axes, FEATURES.items(), strict=True):
         for k, (source, values) in enumerate(sources.items()):
             x = np.arange(5) + 0.22 * (k - (len(sources) - 1) / 2)
-            q = np.array([np.quantile(values[name, stage], QUANTILES) for stage in range(5)])
+            chosen = (values[name, stage] for stage in range(5))
+            q = np.array([np.quantile(v, QUANTILES) if len(v) else [np.nan] * 5 for v in chosen])
             axis.vlines(x, q[:, 0], q[:, 4], color=f"C{k}", linewidth=1)
             axis.vlines(x, q[:, 1], q[:, 3], color=f"C{k}", linewidth=6, alpha=0.6)
             axis.plot(x, q[:, 2], "o", color=f"C{k}", markersize=5, label=source)

@@ -1,12 +1,14 @@
 """Simulated EEG (C4-M1, C3-M2) and the state of the sleeper that all signals share.
 
-The background is Gaussian noise whose spectrum follows the stage mixture every two seconds. The
-spectra per stage are medians of real central EEG (eeg_spectrum.tsv: St. Vincent's / UCD sleep apnea
-database, PhysioNet ucddb, C3-A2 or C4-A1, ODC-By 1.0: W and N3 of up to 24 subjects, N1, N2 and REM
-of the one complete night). Sleep amplitudes per stage, their spread between subjects and from epoch
-to epoch are those of Sleep-EDF-78 (eeg_features.tsv: Fpz-Cz, PhysioNet sleep-edfx, ODC-By 1.0),
-times 1.1: the complete ucddb night has 0.98 to 1.38 times the Fpz-Cz medians. Both tables are made
-by ``benchmarks/fit_simulation.py``.
+The background is Gaussian noise whose spectrum follows the stage mixture every two seconds
+(eeg_spectrum.tsv). The spectra of W and N3 are medians of real central EEG (St. Vincent's / UCD
+sleep apnea database, PhysioNet ucddb, C3-A2 or C4-A1, ODC-By 1.0: W of 23 and N3 of 21 partial
+nights; the one complete night is held out, because models are judged on it). Those of N1, N2 and
+REM are not measured but assumed: they lie between N3 and W, so that the spectral widths have the
+positions they have in Sleep-EDF-78. Sleep amplitudes per stage, their spread between subjects and
+from epoch to epoch are those of Sleep-EDF-78 (eeg_features.tsv: Fpz-Cz, PhysioNet sleep-edfx,
+ODC-By 1.0), times 1.1: N3 of the partial ucddb nights has 1.28 times the Fpz-Cz median, but the
+unit of ucddb is not certain. Both tables are made by ``benchmarks/fit_simulation.py``.
 
 On the background lie single waves: alpha with eyes closed, vertex waves, spindles, K-complexes,
 slow waves, sawtooth waves. Where these carry a band of the real spectrum, the background gives that
@@ -112,9 +114,9 @@ def _read_rows(path: Path) -> list[list[str]]:
 
 
 def _bridge_peaks(frequencies: np.ndarray, psd: np.ndarray) -> np.ndarray:
-    """Replace the alpha peak of W and the sigma peak of N2 and N3 by straight lines in log-log."""
+    """Replace the alpha peak of W and the sigma peak of N3 by straight lines in log-log."""
     bridged = gaussian_filter1d(psd, 0.8, axis=1)
-    for stage, low, high in ((W, 6.5, 12.5), (N2, 10.5, 16.0), (N3, 9.0, 16.0)):
+    for stage, low, high in ((W, 6.5, 12.5), (N3, 9.0, 16.0)):
         inside = (frequencies > low) & (frequencies < high)
         outside = np.log(frequencies[~inside])
         line = np.interp(np.log(frequencies[inside]), outside, bridged[stage, ~inside])
