@@ -55,6 +55,7 @@ class Plan:
         self._manifests = datasets
         self._require_known_folders()
         self._rows: dict[str, dict[int, list[Row]]] = {}
+        self._simulated = self._deal_simulated()
         for name, dataset in self.datasets.items():
             self._require_source(dataset)
             if dataset.source != "simulate":
@@ -116,7 +117,7 @@ class Plan:
     def shards(self, dataset: str) -> list[int]:
         """Give the shards of a dataset that have subjects."""
         if self.datasets[dataset].source == "simulate":
-            return sorted(self._simulated())
+            return sorted(self._simulated)
         return sorted(self._rows[dataset])
 
     def all_shards(self, pattern: str) -> list[str]:
@@ -194,7 +195,7 @@ class Plan:
             dealt[shard_of(dataset, row.subject, self.config.shards)].append(row)
         return dealt
 
-    def _simulated(self) -> dict[int, list[str]]:
+    def _deal_simulated(self) -> dict[int, list[str]]:
         dealt: dict[int, list[str]] = defaultdict(list)
         for number in range(1, self.config.simulate.subjects + 1):
             subject = f"S{number:04d}"
@@ -204,7 +205,7 @@ class Plan:
     def _simulate(self, wildcards: Wildcards) -> SimulateSlice:
         simulate = self.config.simulate
         return SimulateSlice(
-            subjects=self._simulated()[int(wildcards["shard"])],
+            subjects=self._simulated[int(wildcards["shard"])],
             hours=simulate.hours,
             seed=simulate.seed,
         )

@@ -13,7 +13,7 @@ rule embed:
         paths.benchmark("embed", "channel", "fold")
     conda:
         "../../envs/somnoflow.yaml"
-    threads: 2
+    threads: 1
     resources:
         mem_mb=4000,
         runtime=720,

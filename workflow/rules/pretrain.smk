@@ -14,7 +14,7 @@ rule pretrain:
         paths.benchmark("pretrain", "channel", "fold")
     conda:
         "../../envs/somnoflow.yaml"
-    threads: 2
+    threads: 1
     resources:
         mem_mb=8000,
         runtime=2880,

@@ -1,4 +1,4 @@
-"""Pack one shard for training: a memory-mapped array instead of Parquet."""
+"""Pack one shard for training: an array on disk instead of Parquet."""
 
 import json
 

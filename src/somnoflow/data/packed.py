@@ -1,11 +1,13 @@
-"""Random access to packed epochs: one memory-mapped int16 array per shard.
+"""Random access to packed epochs: one int16 array on disk per shard.
 
 A packed shard is a folder with `signals.npy` (epoch, channel, time) int16, `epochs.parquet` (one
-row per epoch, in the same order) and `index.json` (shapes, channels, digests). Reading a random
-batch touches only the pages it needs, so memory does not grow with the cohort.
+row per epoch, in the same order) and `index.json` (shapes, channels, digests). An epoch is read at
+its place in the file. A memory map would be as fast, but its pages count as the process's memory
+and grow with the cohort, and clusters kill jobs for that.
 """
 
 import json
+import math
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
@@ -56,8 +58,7 @@ class PackedEpochs:
         subjects: Collection[str] | None = None,
     ) -> None:
         self.channel = channel
-        self._signals: list[np.ndarray] = []
-        self._column: list[int] = []
+        self._signals: list[_Signals] = []
         tables = []
         lengths = set()
         for number, path in enumerate(sorted(indexes)):
@@ -69,8 +70,9 @@ class PackedEpochs:
                 )
             table_path = path.with_name("epochs.parquet")
             require_sha256(table_path, index["sha256"]["epochs.parquet"], made_by="pack")
-            self._signals.append(_open_signals(path.with_name("signals.npy"), index))
-            self._column.append(index["channels"].index(channel))
+            self._signals.append(
+                _Signals(path.with_name("signals.npy"), index=index, channel=channel)
+            )
             lengths.add(index["samples"])
             tables.append(
                 pl.read_parquet(table_path).select(
@@ -122,22 +124,40 @@ class PackedEpochs:
         -------
         Array of shape (B, T), float32.
         """
-        batch = np.empty((len(rows), self.samples), np.float32)
-        shards = self._shard[rows]
-        for number in np.unique(shards):
-            here = np.flatnonzero(shards == number)
-            batch[here] = self._signals[number][self._row[rows[here]], self._column[number]]
+        samples = np.empty((len(rows), self.samples), np.dtype("<i2"))
+        for place, row in zip(samples, rows, strict=True):
+            self._signals[self._shard[row]].read_into(place, row=int(self._row[row]))
+        batch = samples.astype(np.float32)
         batch *= self._gain[rows, None]
         return batch
 
 
-def _open_signals(path: Path, index: dict[str, Any]) -> npt.NDArray[np.int16]:
-    """Map the samples without reading them: their digest is compared by whoever copies them."""
-    wanted = (index["epochs"], len(index["channels"]), index["samples"])
-    signals = np.load(path, mmap_mode="r")
-    if signals.shape != wanted or signals.dtype != np.int16:
-        raise DigestError(
-            f"{path} holds {signals.dtype} of shape {signals.shape}, wanted int16 of shape "
-            f"{wanted}. Make it again with: snakemake --forcerun pack"
-        )
-    return signals
+class _Signals:
+    """One channel of a `signals.npy`, read epoch by epoch.
+
+    Shape and type are compared with the index; the digest of the content is compared by whoever
+    copies it, since reading all of it here would cost more than a training's start.
+    """
+
+    def __init__(self, path: Path, *, index: dict[str, Any], channel: str) -> None:
+        wanted = (index["epochs"], len(index["channels"]), index["samples"])
+        self._path = path
+        self._file = path.open("rb", buffering=0)
+        np.lib.format.read_magic(self._file)
+        shape, fortran, kind = np.lib.format.read_array_header_1_0(self._file)
+        begin = self._file.tell()
+        size = begin + 2 * math.prod(wanted)
+        found = path.stat().st_size
+        if shape != wanted or kind != np.dtype("<i2") or fortran or found != size:
+            raise DigestError(
+                f"{path} holds {kind} of shape {shape} in {found} bytes, wanted int16 of shape "
+                f"{wanted} in {size} bytes. Make it again with: snakemake --forcerun pack"
+            )
+        self._epoch_bytes = 2 * wanted[1] * wanted[2]
+        self._begin = begin + 2 * wanted[2] * index["channels"].index(channel)
+
+    def read_into(self, place: npt.NDArray[np.int16], *, row: int) -> None:
+        """Read the samples of an epoch into `place`, shape (T,)."""
+        self._file.seek(self._begin + row * self._epoch_bytes)
+        if self._file.readinto(place.data) != place.nbytes:
+            raise DigestError(f"{self._path} was cut short while it was read")

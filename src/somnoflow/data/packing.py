@@ -1,12 +1,11 @@
-"""Pack a Parquet part into a memory-mapped array, recording by recording.
+"""Pack a Parquet part into one array on disk, recording by recording.
 
-Random access to Parquet costs a decompressed row group per epoch; a `.npy` file costs one page
-fault. Memory is that of one recording, whatever the size of the part.
+Random access to Parquet costs a decompressed row group per epoch; a `.npy` file costs one read.
+Memory is that of one recording, whatever the size of the part.
 """
 
-import os
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -46,45 +45,32 @@ def pack_part(part: Path, *, dataset: str, signals: Path, epochs: Path) -> dict[
     metadata = part_metadata(schema)
     channels = sorted(metadata["channels"])
     samples = schema.field(channels[0]).type.list_size
-    array = np.lib.format.open_memmap(
-        signals, mode="w+", dtype=np.int16, shape=(source.metadata.num_rows, len(channels), samples)
-    )
-    _reserve(signals)
-    tables = []
-    begin = 0
-    for group in range(source.num_row_groups):
-        table = source.read_row_group(group)
-        end = begin + len(table)
-        gains = {}
-        for position, channel in enumerate(channels):
-            values = _values(table[channel], samples)
-            array[begin:end, position] = values
-            good = np.asarray(table[f"{channel}_quality"]) == Flag.GOOD
-            gains[f"{channel}_gain"] = _gain(values[good])
-        tables.append(_epochs(table, channels=channels, dataset=dataset, gains=gains))
-        begin = end
-    array.flush()
-    empty = _epochs(
-        schema.empty_table(),
-        channels=channels,
-        dataset=dataset,
-        gains={f"{channel}_gain": 1.0 for channel in channels},
-    )
-    pl.concat([empty, *tables]).write_parquet(epochs, compression="zstd")
+    tables = [_empty(schema, channels=channels, dataset=dataset)]
+    shape = (source.metadata.num_rows, len(channels), samples)
+    with signals.open("wb") as file:
+        _write_header(file, shape)
+        for group in range(source.num_row_groups):
+            table = source.read_row_group(group)
+            array = np.empty((len(table), len(channels), samples), np.int16)
+            gains = {}
+            for position, channel in enumerate(channels):
+                array[:, position] = _values(table[channel], samples)
+                good = np.asarray(table[f"{channel}_quality"]) == Flag.GOOD
+                gains[f"{channel}_gain"] = _gain(array[good, position])
+            file.write(array.data)
+            tables.append(_epochs(table, channels=channels, dataset=dataset, gains=gains))
+    pl.concat(tables).write_parquet(epochs, compression="zstd")
     return {
         "channels": channels,
         "samples": samples,
         "sampling_rate": metadata["channels"][channels[0]]["sampling_rate"],
-        "epochs": begin,
+        "epochs": shape[0],
     }
 
 
-def _reserve(path: Path) -> None:
-    """Take the file's whole size on the disk: a memory map on a full disk ends in a bus error."""
-    if not hasattr(os, "posix_fallocate"):  # macOS
-        return
-    with path.open("rb+") as file:
-        os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+def _write_header(file: BinaryIO, shape: tuple[int, ...]) -> None:
+    described = {"descr": "<i2", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, described)
 
 
 def _values(column: pa.ChunkedArray, samples: int) -> npt.NDArray[np.int16]:
@@ -100,6 +86,12 @@ def _gain(good: npt.NDArray[np.int16]) -> float:
         return 0.0
     low, high = np.quantile(flat[:: max(1, flat.size // QUANTILE_SAMPLES)], (0.25, 0.75))
     return float(IQR_OF_NORMAL / (high - low)) if high > low else 0.0
+
+
+def _empty(schema: pa.Schema, *, channels: list[str], dataset: str) -> pl.DataFrame:
+    """Give the columns of the epoch table for a part without recordings."""
+    gains = {f"{channel}_gain": 1.0 for channel in channels}
+    return _epochs(schema.empty_table(), channels=channels, dataset=dataset, gains=gains)
 
 
 def _epochs(

@@ -1,4 +1,4 @@
-"""Batches of packed epochs for pre-training: whole batches are read at once from the memmap."""
+"""Batches of packed epochs for pre-training: whole batches are read at once."""
 
 from collections.abc import Iterator, Sequence
 

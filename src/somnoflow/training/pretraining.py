@@ -232,7 +232,7 @@ def fit(
         _silence_lightning()
         _trainer(cfg, passes=passes, folder=folder, device=device).fit(
             module,
-            # batch_size=None: the order gives whole batches and the memmap reads them at once.
+            # batch_size=None: the order gives whole batches and reads them at once.
             DataLoader(EpochBatches(train), sampler=order, batch_size=None),
             DataLoader(EpochBatches(val), sampler=val_batches, batch_size=None),
             ckpt_path=done,
@@ -271,7 +271,7 @@ def _trainer(
 
 def _silence_lightning() -> None:
     """Hide what Lightning says about choices that were made here on purpose."""
-    # Batches come from a memmap in half a millisecond: worker processes would only cost memory.
+    # A batch is read in half a millisecond: worker processes would only cost memory.
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     # The workflow grants GPUs; one that it kept for another job is left alone on purpose.
     warnings.filterwarnings("ignore", message=".*GPU available but not used.*")
