@@ -65,7 +65,7 @@ def artefacts(project: Project) -> dict[str, Path]:
         path.relative_to(results).as_posix(): path
         for path in results.rglob("*")
         if path.is_file()
-        and path.relative_to(results).parts[0] not in {"logs", "benchmarks"}
+        and path.relative_to(results).parts[0] not in {"logs", "benchmarks", "resume"}
         and path.name not in VOLATILE
     }
 
@@ -125,8 +125,17 @@ def test_no_subject_has_two_roles(finished: Project) -> None:
         assert not set(fold["pretrain"]) & (roles[1] | roles[2])
 
 
-def test_nothing_is_left_to_resume(finished: Project) -> None:
-    assert not list((finished.folder / RESULTS).glob("resume/**/*.ckpt"))
+def test_of_a_finished_training_only_its_results_are_kept(finished: Project) -> None:
+    results = finished.folder / RESULTS
+    for fold in (0, 1):
+        made = results / f"pretrain/neuronet/EEG_C4/fold={fold}"
+        (kept,) = (results / f"resume/pretrain/EEG_C4/fold={fold}").iterdir()
+        assert sorted(path.name for path in kept.iterdir()) == [
+            "encoder.safetensors",
+            "training.csv",
+        ]
+        for path in kept.iterdir():
+            assert path.read_bytes() == (made / path.name).read_bytes()
 
 
 def verdicts(project: Project) -> tuple[int, Counter[str], str]:
