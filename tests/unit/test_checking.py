@@ -78,10 +78,14 @@ def test_an_unknown_size_is_not_compared(tmp_path: Path, rows: list[Row]) -> Non
     assert run(unsized, tmp_path).problems == []
 
 
-def test_an_unreadable_file(tmp_path: Path, rows: list[Row]) -> None:
+@pytest.fixture
+def locked(tmp_path: Path, rows: list[Row]) -> list[Row]:
     (tmp_path / "S1.edf").chmod(0)
-    if os.access(tmp_path / "S1.edf", os.R_OK):
-        pytest.skip("this user may read every file (root)")
+    return rows
+
+
+@pytest.mark.usefixtures("locked", "common_user")
+def test_an_unreadable_file(tmp_path: Path, rows: list[Row]) -> None:
     assert problems(run(rows, tmp_path)) == [("S1.edf", "unreadable file")]
 
 

@@ -1,6 +1,5 @@
 """Recordings are read as they are, or refused with the reason; a header is not believed blindly."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -174,10 +173,14 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
     assert refused(tmp_path).problem == "cannot be opened"
 
 
-def test_an_unreadable_file_is_refused(recording: Path) -> None:
+@pytest.fixture
+def locked(recording: Path) -> Path:
     recording.chmod(0)
-    if os.access(recording, os.R_OK):
-        pytest.skip("this user may read every file (root)")
+    return recording
+
+
+@pytest.mark.usefixtures("locked", "common_user")
+def test_an_unreadable_file_is_refused(recording: Path) -> None:
     assert refused(recording).problem == "cannot be opened"
 
 
