@@ -20,9 +20,10 @@ from pathlib import Path
 import numpy as np
 
 from somnoflow.simulate.subject import Traits
+from somnoflow.stages import EPOCH_SECONDS, SCORED_STAGES
 
-EPOCH_S = 30
-W, N1, N2, N3, REM = range(5)
+EPOCH_S = EPOCH_SECONDS
+W, N1, N2, N3, REM = (int(stage) for stage in SCORED_STAGES)
 STAGES = ("W", "N1", "N2", "N3", "R")
 FULL_NIGHT_HOURS = 7.5
 SMOOTHING_COUNTS = 3.0
