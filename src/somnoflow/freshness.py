@@ -40,18 +40,16 @@ def judge(plan: Plan) -> list[Judgement]:
     spoilt: set[str] = set()
     for artefact in plan.artefacts():
         path = run_json(artefact.path)
+        run = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+        verdict, reason = Verdict.FRESH, ""
         if not Path(artefact.path).exists():
-            verdict, reason = Verdict.MISSING, ""
-            spoilt.add(artefact.path)
-        elif not path.exists():
+            verdict = Verdict.MISSING
+        elif run is None:
             verdict, reason = Verdict.STALE, f"no {path.name} beside it"
-            spoilt.add(artefact.path)
-        else:
-            run = json.loads(path.read_text(encoding="utf-8"))
-            reason = next(_reasons(plan, artefact, run, digests=digests, spoilt=spoilt), "")
-            verdict = Verdict.STALE if reason else Verdict.FRESH
-            if reason:
-                spoilt.update(run["outputs"])
+        elif reason := next(_reasons(plan, artefact, run, digests=digests, spoilt=spoilt), ""):
+            verdict = Verdict.STALE
+        if verdict is not Verdict.FRESH:
+            spoilt.update([artefact.path, *(run["outputs"] if run else ())])
         judged.append(Judgement(artefact, verdict, reason))
     return judged
 

@@ -3,11 +3,11 @@
 import ast
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-import somnoflow
 from somnoflow import fingerprint as module
 from somnoflow.fingerprint import RESULT_NEUTRAL, ROOT, closure, data_files, fingerprint
 
@@ -72,7 +72,7 @@ def test_statistics_belong_to_the_simulation() -> None:
 
 
 @pytest.fixture
-def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A package of two modules in place of ours."""
     (tmp_path / "commands").mkdir()
     (tmp_path / "__init__.py").touch()
@@ -85,12 +85,17 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "commands/other.tsv").write_text("1\n")
     (tmp_path / "b.py").write_text("def f(x):\n    return x + 1\n")
     monkeypatch.setattr(module, "ROOT", tmp_path)
-    return tmp_path
+    yield tmp_path
+    forget()
+
+
+def forget() -> None:
+    for cached in (closure, data_files, module._tree, module._code_hash, module._data_hash):
+        cached.cache_clear()
 
 
 def current() -> str:
-    for cached in (closure, data_files, module._tree, module._code_hash, module._data_hash):
-        cached.cache_clear()
+    forget()
     return fingerprint("somnoflow.commands.a")
 
 
@@ -119,9 +124,3 @@ def test_an_unknown_module_is_an_error(package: Path) -> None:
     (package / "b.py").unlink()
     with pytest.raises(module.FingerprintError, match=r"somnoflow\.b"):
         current()
-
-
-def teardown_module() -> None:
-    for cached in (closure, data_files, module._tree, module._code_hash, module._data_hash):
-        cached.cache_clear()
-    assert somnoflow.__file__

@@ -1,7 +1,5 @@
 """One finished tiny run, shared by the tests that only look at it or plan from it."""
 
-from pathlib import Path
-
 import pytest
 
 from tests.workflow.project import Project
@@ -22,10 +20,8 @@ def editable(finished: Project) -> Project:
         for path in finished.folder.rglob("*")
         if path.is_file() and ".snakemake" not in path.parts and "__pycache__" not in path.parts
     ]
-    before: dict[Path, tuple[bytes, float]] = {
-        path: (path.read_bytes(), path.stat().st_mtime) for path in watched
-    }
+    before = {path: path.read_bytes() for path in watched}
     yield finished
-    for path, (content, _) in before.items():
+    for path, content in before.items():
         if not path.exists() or path.read_bytes() != content:
             path.write_bytes(content)
