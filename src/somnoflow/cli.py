@@ -97,7 +97,7 @@ def _check(options: argparse.Namespace) -> int:
 
 def _manifest(options: argparse.Namespace) -> int:
     dataset = read_dataset(DATASETS / options.dataset)
-    made = make_manifest(options.folder, dataset.files)
+    made = make_manifest(options.folder, dataset)
     output = options.output or DATASETS / options.dataset / "manifest.tsv"
     with atomic(output) as path:
         write_manifest(path, made.rows)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from somnoflow.config.base import ConfigError
-from somnoflow.config.dataset import CheckSlice, Dataset, FetchSlice
+from somnoflow.config.dataset import CheckSlice, Dataset, FetchSlice, Selection
 from somnoflow.config.dataset_file import read_dataset
 from somnoflow.config.embed import EmbedSlice
 from somnoflow.config.head_slice import HeadSlice
@@ -26,7 +26,7 @@ from somnoflow.config.pretrain import PretrainSlice
 from somnoflow.config.root import Config, read_config, resolve_folder
 from somnoflow.config.simulate import SimulateSlice
 from somnoflow.fingerprint import fingerprint
-from somnoflow.io.manifest import Row, read_manifest, rows_digest, shard_of
+from somnoflow.io.manifest import Row, read_manifest, rows_digest, select_rows, shard_of
 from somnoflow.io.rawstate import changes, unchecked
 from somnoflow.paths import Paths
 
@@ -50,10 +50,10 @@ class Plan:
         self.config: Config = read_config(values)
         self.paths = Paths(self.config.results)
         self.datasets: dict[str, Dataset] = {
-            name: read_dataset(datasets / name) for name in self.config.datasets
+            name: self._scored(read_dataset(datasets / name)) for name in self.config.datasets
         }
         self._manifests = datasets
-        self._require_known_folders()
+        self._require_known_datasets()
         self._rows: dict[str, dict[int, list[Row]]] = {}
         self._simulated = self._deal_simulated()
         for name, dataset in self.datasets.items():
@@ -172,13 +172,37 @@ class Plan:
                 yield Artefact("evaluate", paths.metrics.format(**wildcards), wildcards)
         yield Artefact("report", paths.report, {})
 
-    def _require_known_folders(self) -> None:
+    def _require_known_datasets(self) -> None:
         known = sorted(path.parent.name for path in self._manifests.glob("*/dataset.yaml"))
-        for name in self.config.folders:
-            if name not in known:
-                raise ConfigError(
-                    f"folders.{name}: no such dataset. Known here: {', '.join(known)}"
-                )
+        for section in ("folders", "subsets", "scorings"):
+            for name in getattr(self.config, section):
+                if name not in known:
+                    raise ConfigError(
+                        f"{section}.{name}: no such dataset. Known here: {', '.join(known)}"
+                    )
+
+    def _scored(self, dataset: Dataset) -> Dataset:
+        wanted = self.config.scorings.get(dataset.name)
+        if wanted is None:
+            return dataset
+        if wanted not in dataset.scorings:
+            raise ConfigError(
+                f"scorings.{dataset.name}: found '{wanted}', wanted one of: "
+                f"{', '.join(dataset.scorings) or '(it has one scoring only)'}"
+            )
+        return dataset.scored_by(wanted)
+
+    def _selection(self, name: str) -> Selection:
+        dataset, wanted = self.datasets[name], self.config.subsets.get(name)
+        if wanted is not None and wanted not in dataset.subsets:
+            raise ConfigError(
+                f"subsets.{name}: found '{wanted}', wanted one of: "
+                f"{', '.join(dataset.subsets) or '(it has no subsets)'}"
+            )
+        return Selection(
+            files=dataset.subsets[wanted].files if wanted else None,
+            stages=dataset.files.stages if dataset.scorings else None,
+        )
 
     def _require_source(self, dataset: Dataset) -> None:
         if dataset.source == "folder" and dataset.name not in self.config.folders:
@@ -190,8 +214,15 @@ class Plan:
         resolve_folder(self.config, dataset.name)
 
     def _deal(self, dataset: str) -> dict[int, list[Row]]:
+        manifest = self._manifests / dataset / "manifest.tsv"
+        selection = self._selection(dataset)
+        rows = select_rows(read_manifest(manifest), **selection.model_dump())
+        if not rows:
+            raise ConfigError(
+                f"{manifest} has no row of {dataset}'s {self.config.subsets.get(dataset, 'files')}"
+            )
         dealt: dict[int, list[Row]] = defaultdict(list)
-        for row in read_manifest(self._manifests / dataset / "manifest.tsv"):
+        for row in rows:
             dealt[shard_of(dataset, row.subject, self.config.shards)].append(row)
         return dealt
 
@@ -216,6 +247,8 @@ class Plan:
             dataset=name,
             folder=self.config.folders.get(name),
             url=self.datasets[name].url,
+            token_variable=self.datasets[name].token_variable,
+            selection=self._selection(name),
             shard=shard,
             shards=self.config.shards,
             rows=rows_digest(self._rows[name][shard]),
@@ -228,6 +261,7 @@ class Plan:
             folder=self.config.folders.get(name, self.paths.raw_folder.format(dataset=name)),
             shard=int(wildcards["shard"]),
             shards=self.config.shards,
+            selection=self._selection(name),
             stages_wanted=self.datasets[name].files.stages is not None,
         )
 

@@ -12,8 +12,9 @@ import pytest
 from somnoflow.config.dataset import Dataset
 from somnoflow.config.dataset_file import read_dataset
 from somnoflow.config.signals import Signals
+from somnoflow.data.labels import stage_per_epoch
 from somnoflow.data.parsing import Parsed, parse_recording
-from somnoflow.io.annotations import read_scoring, stage_per_epoch
+from somnoflow.io.annotations import read_scoring
 from somnoflow.io.edf import open_recording
 from somnoflow.io.manifest import identify, read_manifest
 from somnoflow.signals.quality import Flag
@@ -54,7 +55,7 @@ def test_the_hypnograms_give_the_stages_that_mne_reads(
 
 
 def test_the_files_of_sleep_edfx_pair_up(real_data: Path, sleep_edfx: Dataset) -> None:
-    patterns = sleep_edfx.files.model_dump()
+    patterns = sleep_edfx.patterns()
     records = (real_data / "sleep-edfx/RECORDS").read_text().split()
     signals = {identify(file, patterns) for file in records}
     assert None not in signals

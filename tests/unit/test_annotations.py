@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.recordings import START, write_scoring
 
-from somnoflow.config.dataset import Annotation
-from somnoflow.io.annotations import EVENT_NAMES, event_seconds, read_scoring, stage_per_epoch
+from somnoflow.config.annotation import Annotation
+from somnoflow.data.labels import EVENT_NAMES, event_seconds, stage_per_epoch
+from somnoflow.io.annotations import read_scoring
 from somnoflow.io.rejection import Rejection
 from somnoflow.stages import Stage
 

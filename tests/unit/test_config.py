@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from snakemake.utils import update_config
 
+from somnoflow.config.annotation import Annotation
 from somnoflow.config.base import ConfigError
-from somnoflow.config.dataset import Annotation
 from somnoflow.config.dataset_file import read_dataset
 from somnoflow.config.documents import as_markdown, as_schema, as_yaml
 from somnoflow.config.files import load_values

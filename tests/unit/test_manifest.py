@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from somnoflow.config.dataset import Files
+from somnoflow.config.annotation import Annotation
+from somnoflow.config.dataset import Dataset, Files, Reading
 from somnoflow.io.inventory import make_manifest
 from somnoflow.io.manifest import (
     COLUMNS,
@@ -22,8 +23,18 @@ from somnoflow.io.manifest import (
 )
 
 SHA = "0" * 64
-FILES = Files(
-    signal=r"(?:.*/)?(?P<subject>S\d+)n(?P<night>\d)\.edf", stages=r"(?:.*/)?(?P<subject>S\d+)\.txt"
+LAB = Dataset(
+    name="lab",
+    title="A laboratory",
+    source="folder",
+    licence="internal",
+    citation="none",
+    how_to_get="ask",
+    files=Files(
+        signal=r"(?:.*/)?(?P<subject>S\d+)n(?P<night>\d)\.edf",
+        stages=r"(?:.*/)?(?P<subject>S\d+)\.txt",
+    ),
+    reading=Reading(channels={"EEG": "EEG_C4"}, stages=Annotation(format="codes")),
 )
 
 
@@ -117,13 +128,13 @@ def test_a_row_that_could_not_be_read_is_not_written(tmp_path: Path, file: str) 
 
 
 def test_patterns_give_role_subject_and_night() -> None:
-    patterns = FILES.model_dump()
+    patterns = LAB.patterns()
     assert identify("S7n2.edf", patterns) == ("signal", "S7", 2)
     assert identify("deep/er/S7.txt", patterns) == ("stages", "S7", 1)
     assert identify("S7n2.edf.bak", patterns) is None
     assert identify("notes.md", patterns) is None
     with pytest.raises(ManifestError, match=r"'night' of .* is 'B', wanted a number"):
-        identify("S7B.edf", {"signal": r"(?P<subject>S\d)(?P<night>[A-Z])\.edf"})
+        identify("S7B.edf", [("signal", r"(?P<subject>S\d)(?P<night>[A-Z])\.edf")])
 
 
 @given(st.sets(st.text(min_size=1, max_size=8), min_size=1), st.integers(1, 50))
@@ -157,7 +168,7 @@ def test_a_folder_becomes_a_manifest(tmp_path: Path) -> None:
     (tmp_path / ".hidden").write_bytes(b"")
     (tmp_path / ".git").mkdir()
     (tmp_path / ".git" / "S9n1.edf").write_bytes(b"")
-    made = make_manifest(tmp_path, FILES)
+    made = make_manifest(tmp_path, LAB)
     assert made.left_out == ["notes.md"]
     assert sorted(made.rows) == [
         Row("S1.txt", 2, hashlib.sha256(b"0\n").hexdigest(), "S1", 1, "stages"),
@@ -168,8 +179,8 @@ def test_a_folder_becomes_a_manifest(tmp_path: Path) -> None:
 
 def test_a_folder_without_recordings_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match="is not a folder"):
-        make_manifest(tmp_path / "nothing", FILES)
+        make_manifest(tmp_path / "nothing", LAB)
     (tmp_path / "S1.txt").write_text("0\n")
     (tmp_path / "x.rec").write_text("")
     with pytest.raises(ManifestError, match=r"no recording in .* Found: x\.rec"):
-        make_manifest(tmp_path, FILES)
+        make_manifest(tmp_path, LAB)

@@ -14,7 +14,8 @@ from tests.recordings import make_signal, noise, sine, write_recording
 
 from somnoflow.commands.pack import pack
 from somnoflow.commands.parse import parse
-from somnoflow.config.dataset import Annotation, Reading
+from somnoflow.config.annotation import Annotation
+from somnoflow.config.dataset import Reading
 from somnoflow.config.parse import ParseSlice
 from somnoflow.config.signals import Signals
 from somnoflow.data.packed import PackedEpochs

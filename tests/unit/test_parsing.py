@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from tests.recordings import START, make_signal, noise, patch, sine, write_recording, write_scoring
 
-from somnoflow.config.dataset import Annotation, Reading
+from somnoflow.config.annotation import Annotation
+from somnoflow.config.dataset import Reading
 from somnoflow.config.signals import Signals
 from somnoflow.data.parsing import Parsed, parse_recording
 from somnoflow.io.rejection import Rejection
@@ -74,6 +75,7 @@ def test_a_recording_becomes_epochs_and_two_kinds_of_rows(tmp_path: Path) -> Non
         "subject": "S1", "recording": "n1", "night": 1, "start": START.isoformat(),
         "hours": 0.0875, "epochs": 10, "scored": 0, "unscored": 10,
         "W": 0, "N1": 0, "N2": 0, "N3": 0, "REM": 0, "flat": 0, "notes": "",
+        "lights_off_s": "", "lights_on_s": "", "sleep_minutes": "", "ahi": "",
         "usable_stages": {"W": 0, "N1": 0, "N2": 0, "N3": 0, "REM": 0},
     }  # fmt: skip
     assert parsed.channels == [

@@ -8,7 +8,7 @@ from somnoflow.config.folder import expand
 from somnoflow.entry import Input, Output, command
 from somnoflow.io.atomic import write_json
 from somnoflow.io.checking import check_files, extra_files
-from somnoflow.io.manifest import Row, files_below, read_manifest, shard_of
+from somnoflow.io.manifest import Row, files_below, read_manifest, select_rows, shard_of
 from somnoflow.io.rawstate import note, signatures
 from somnoflow.io.table import write_table
 
@@ -61,7 +61,8 @@ def _ours(
     They are dealt out by their names to the shards that have subjects; what the workflow itself
     puts below `made`, a folder for each shard, is not theirs.
     """
-    shards = {shard_of(cfg.dataset, row.subject, cfg.shards) for row in whole} or {cfg.shard}
+    selected = select_rows(whole, **cfg.selection.model_dump())
+    shards = {shard_of(cfg.dataset, row.subject, cfg.shards) for row in selected} or {cfg.shard}
     own = made.resolve() == expand(cfg.folder).resolve()
     for name in files:
         first = shard_of(cfg.dataset, name, cfg.shards)

@@ -6,7 +6,7 @@ from pathlib import Path
 from somnoflow.config.dataset import FetchSlice
 from somnoflow.entry import Output, command
 from somnoflow.io.download import download
-from somnoflow.io.manifest import read_manifest, rows_digest, shard_of, write_manifest
+from somnoflow.io.manifest import read_manifest, rows_digest, select_rows, shard_of, write_manifest
 
 logger = logging.getLogger("somnoflow.fetch")
 
@@ -15,7 +15,7 @@ def fetch(*, manifest: Path, folder: Path, shard_manifest: Output, cfg: FetchSli
     """Write the shard's part of the manifest; download its files where no folder is named."""
     rows = [
         row
-        for row in read_manifest(manifest)
+        for row in select_rows(read_manifest(manifest), **cfg.selection.model_dump())
         if shard_of(cfg.dataset, row.subject, cfg.shards) == cfg.shard
     ]
     if rows_digest(rows) != cfg.rows:

@@ -8,9 +8,9 @@ from tqdm import tqdm
 
 from somnoflow.config.folder import expand
 from somnoflow.config.parse import ParseSlice
+from somnoflow.data.labels import EVENT_NAMES
 from somnoflow.data.parsing import parse_recording
 from somnoflow.entry import Input, Output, command
-from somnoflow.io.annotations import EVENT_NAMES
 from somnoflow.io.atomic import write_json
 from somnoflow.io.digest import sha256_file
 from somnoflow.io.parquet import PartWriter, part_schema

@@ -1,41 +1,38 @@
 """dataset.yaml: what a dataset's files are called, and what their labels mean."""
 
 import re
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from somnoflow.config.annotation import Annotation
 from somnoflow.config.base import Section
-from somnoflow.config.signals import Channel
-
-StageName = Literal["W", "N1", "N2", "N3", "REM", "unscored"]
-EventName = Literal[
-    "obstructive_apnea", "central_apnea", "mixed_apnea", "hypopnea", "desaturation", "arousal"
-]  # fmt: skip
-AnnotationFormat = Literal["codes", "edf+", "bids-tsv"]
+from somnoflow.config.signals import Channel, Electrode
 
 
-class Annotation(Section):
-    """How one kind of annotation file is read."""
+def _compiled(value: str) -> str:
+    try:
+        re.compile(value)
+    except re.error as error:
+        raise ValueError(f"no regular expression: {error}") from error
+    return value
 
-    format: AnnotationFormat = Field(
-        description="`codes`: one code per line and epoch; `edf+`: EDF+ annotations; "
-        "`bids-tsv`: columns onset, duration, trial_type."
-    )
-    stages: dict[str, StageName] = Field(
-        default={}, description="Stage of each label that the file may hold."
-    )
-    events: dict[str, EventName] = Field(
-        default={}, description="Event of each label that the file may hold."
-    )
 
-    @field_validator("stages", "events", mode="before")
-    @classmethod
-    def _text_keys(cls, value: Any) -> Any:
-        """Take the codes of `0: W` as text; pydantic says what is wrong with anything but a map."""
-        if not isinstance(value, dict):
-            return value
-        return {str(label): meaning for label, meaning in value.items()}
+def _pattern(value: str) -> str:
+    if "subject" not in re.compile(_compiled(value)).groupindex:
+        raise ValueError("wanted a group (?P<subject>...)")
+    return value
+
+
+class SubjectTable(Section):
+    """A table of the dataset that says which recordings are of one person.
+
+    Where recordings are numbered and not people, splits by file name would straddle persons.
+    """
+
+    file: str = Field(description="Tab-separated file below the dataset's folder.")
+    key: str = Field(description="Column with what the group `subject` of a file's name holds.")
+    subject: str = Field(description="Column with the person.")
 
 
 class Files(Section):
@@ -47,33 +44,54 @@ class Files(Section):
     signal: str
     stages: str | None = None
     events: str | None = None
+    companion: str | None = Field(
+        default=None, description="Files that a recording is read from besides its signal file."
+    )
+    subjects: SubjectTable | None = None
 
-    @field_validator("signal", "stages", "events")
+    @field_validator("signal", "stages", "events", "companion")
     @classmethod
     def _check(cls, value: str | None) -> str | None:
-        if value is None:
-            return None
-        try:
-            pattern = re.compile(value)
-        except re.error as error:
-            raise ValueError(f"no regular expression: {error}") from error
-        if "subject" not in pattern.groupindex:
-            raise ValueError("wanted a group (?P<subject>...)")
-        return value
+        return None if value is None else _pattern(value)
 
 
 class Reading(Section):
     """What parsing a recording of this dataset needs to know."""
 
-    channels: dict[str, Channel] = Field(
-        description="Canonical channel of each signal label; the first label that a recording "
-        "has is taken."
+    channels: dict[str, Channel | Electrode] = Field(
+        default={},
+        description="Canonical channel of each signal label, or the electrode that an unreferenced "
+        "signal is of; the first label that a recording has is taken.",
+    )
+    guess_channels: bool = Field(
+        default=False,
+        description="Look labels that are not under `channels` up in the table of common names; "
+        "`somnoflow inspect FOLDER` shows what that gives.",
     )
     units: dict[str, Literal["V", "mV", "uV", "%", "a.u."]] = Field(
         default={}, description="Unit of a signal label whose header does not tell it rightly."
     )
     stages: Annotation | None = None
     events: Annotation | None = None
+
+
+class Alternative(Section):
+    """Another scoring of the same recordings, to be chosen under `scorings`."""
+
+    title: str
+    files: str = Field(description="Regular expression of its files, as under `files`.")
+    reading: Annotation
+
+    _check = field_validator("files")(_pattern)
+
+
+class Subset(Section):
+    """A named part of the recordings, to be chosen under `subsets`."""
+
+    title: str
+    files: str = Field(description="Regular expression that the paths of its files match.")
+
+    _check = field_validator("files")(_compiled)
 
 
 class Dataset(Section):
@@ -89,21 +107,57 @@ class Dataset(Section):
     licence: str
     citation: str
     how_to_get: str
-    url: str | None = None
+    url: str | None = Field(
+        default=None, description="Address that the files' paths are appended to."
+    )
+    token_variable: str | None = Field(
+        default=None,
+        description="Environment variable with the token that stands for `{token}` in `url`.",
+    )
     files: Files
     reading: Reading
+    subsets: dict[str, Subset] = Field(default={}, description="Named parts of the dataset.")
+    scorings: dict[str, Alternative] = Field(
+        default={}, description="Other scorings of the same recordings."
+    )
 
     @model_validator(mode="after")
     def _check(self) -> "Dataset":
         if self.source == "url" and self.url is None:
             raise ValueError("source is 'url', wanted the address under `url`")
+        if (self.token_variable is None) != ("{token}" not in (self.url or "")):
+            raise ValueError("wanted {token} in url and token_variable, or neither")
         for kind in ("stages", "events"):
             if (getattr(self.files, kind) is None) != (getattr(self.reading, kind) is None):
                 raise ValueError(
                     f"wanted files.{kind} and reading.{kind}, or neither: the one finds the files, "
                     "the other reads them"
                 )
+        if self.scorings and self.files.stages is None:
+            raise ValueError("scorings are others than files.stages, wanted that one too")
         return self
+
+    def patterns(self) -> list[tuple[str, str]]:
+        """Give role and regular expression of all files, other scorings among them."""
+        own = self.files.model_dump(exclude={"subjects"}, exclude_none=True)
+        return [*own.items(), *(("stages", other.files) for other in self.scorings.values())]
+
+    def scored_by(self, scoring: str) -> "Dataset":
+        """Give the dataset with one of its other scorings in the place of the first."""
+        other = self.scorings[scoring]
+        return self.model_copy(
+            update={
+                "files": self.files.model_copy(update={"stages": other.files}),
+                "reading": self.reading.model_copy(update={"stages": other.reading}),
+            }
+        )
+
+
+class Selection(Section):
+    """Which rows of a manifest a run uses."""
+
+    files: str | None = Field(default=None, description="Regular expression of the subset's files.")
+    stages: str | None = Field(default=None, description="Regular expression of the stages files.")
 
 
 class FetchSlice(Section):
@@ -112,6 +166,8 @@ class FetchSlice(Section):
     dataset: str
     folder: str | None
     url: str | None
+    token_variable: str | None = None
+    selection: Selection = Selection()
     shard: int
     shards: int
     rows: str = Field(description="sha256 of the manifest rows of this shard")
@@ -124,4 +180,5 @@ class CheckSlice(Section):
     folder: str
     shard: int
     shards: int
+    selection: Selection = Selection()
     stages_wanted: bool

@@ -36,6 +36,16 @@ class Config(Section):
         description="Where the recordings of a dataset are on this machine; `$NAME` stands for an "
         "environment variable.",
     )
+    subsets: dict[str, str] = Field(
+        default={},
+        description="Named part of a dataset to work on, such as `sleep-edfx: sleep-edf-20`; all "
+        "of it where none is named.",
+    )
+    scorings: dict[str, str] = Field(
+        default={},
+        description="Which scoring of a dataset to use where its dataset.yaml offers several; the "
+        "first where none is named.",
+    )
     strict: bool = Field(
         False, description="Stop when a recording is rejected, instead of going on without it."
     )

@@ -1,14 +1,18 @@
 """Section `signals`: which channels are kept and how they are filtered, resampled and flagged."""
 
-from typing import Literal
+from typing import Any, Literal, get_args
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from somnoflow.config.base import Section
 
 Channel = Literal[
     "EEG_C4", "EEG_C3", "EEG_F3", "EEG_F4", "EEG_O1", "EEG_O2", "EEG_Fpz", "EEG_Pz",
     "EOG_L", "EOG_R", "EMG_CHIN", "ECG", "AIRFLOW", "THORAX", "ABDOMEN", "SPO2",
+]  # fmt: skip
+Electrode = Literal[
+    "F3", "F4", "C3", "C4", "O1", "O2", "Fpz", "Cz", "Pz", "Oz", "M1", "M2", "E1", "E2",
+    "CHIN1", "CHIN2", "CHIN3", "ECG1", "ECG2",
 ]  # fmt: skip
 Modality = Literal["EEG", "EOG", "EMG", "ECG", "AIRFLOW", "THORAX", "ABDOMEN", "SPO2"]
 
@@ -43,7 +47,8 @@ class Signals(Section):
     channels: list[Channel] = Field(
         default=["EEG_C4", "EEG_C3", "EOG_L", "EOG_R", "EMG_CHIN", "ECG", "AIRFLOW", "SPO2"],
         min_length=1,
-        description="Canonical channels to keep, where a recording has them.",
+        description="Canonical channels to keep, where a recording has them; a modality such as "
+        "`EEG` stands for all of its channels.",
     )
     sampling_rate: int = Field(
         100, ge=10, le=1000, description="Sampling rate after resampling, in Hz."
@@ -64,7 +69,28 @@ class Signals(Section):
     minimum_minutes: float = Field(
         5, ge=0.5, description="Shorter recordings are rejected, in minutes."
     )
+    maximum_hours: float = Field(
+        72, gt=0, description="Longer recordings are rejected, in hours: a header may lie."
+    )
+    wake_margin_minutes: float | None = Field(
+        None,
+        ge=0,
+        description="Keep this many minutes of wake before the first and after the last epoch of "
+        "sleep, and drop the rest of a scored recording; all is kept where null. Sleep-EDF is "
+        "published with 30.",
+    )
     quality: Quality = Quality()
+
+    @field_validator("channels", mode="before")
+    @classmethod
+    def _expand_groups(cls, value: Any) -> Any:
+        if not isinstance(value, list):
+            return value
+        groups = {name: [name] for name in get_args(Channel)}
+        for modality in get_args(Modality):
+            members = [name for name in groups if name.split("_")[0] == modality]
+            groups[modality] = members
+        return [name for given in value for name in groups.get(str(given), [given])]
 
     @model_validator(mode="after")
     def _check(self) -> "Signals":

@@ -13,7 +13,8 @@ from somnoflow.stages import STAGE_NAMES
 
 RECORDING_COLUMNS = (
     "dataset", "subject", "recording", "night", "simulated", "start", "hours", "epochs", "scored",
-    "unscored", *STAGE_NAMES, "flat", "notes",
+    "unscored", *STAGE_NAMES, "flat", "lights_off_s", "lights_on_s", "sleep_minutes",
+    "ahi", "notes",
 )  # fmt: skip
 CHANNEL_COLUMNS = (
     "dataset", "recording", "channel", "source", "unit", "sampling_rate", "epochs", "zero",

@@ -8,22 +8,16 @@ times that are no times, and a stage that lasts no time, which would label nothi
 import csv
 import re
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from math import isfinite
 from pathlib import Path
-from typing import get_args
 
-import numpy as np
-import numpy.typing as npt
-
-from somnoflow.config.dataset import Annotation, EventName
+from somnoflow.config.annotation import Annotation
 from somnoflow.io.edf import read_annotations
 from somnoflow.io.rejection import Rejection
 from somnoflow.stages import EPOCH_SECONDS, Stage
 
-EVENT_NAMES: tuple[str, ...] = get_args(EventName)
 _LIKE_A_STAGE = re.compile(
     r"(sleep[ _-]?)?stage\b.*|W|wake|R|REM|(N|S|NREM)[ _-]?[1-4]", flags=re.IGNORECASE
 )
@@ -34,14 +28,17 @@ class Scoring:
     """What an annotation file says.
 
     `stages` and `events` are lists of (onset in s, duration in s, Stage or event name), relative
-    to `start` where the file has a clock of its own, else to the start of the recording.
+    to `start` where the file has a clock of its own, else to the start of the recording; `marks`
+    are (onset in s, mark name). `notes` are remarks for the cohort table.
     `unused` counts the labels that mean neither. `has_clock` says whether the format tells a start
     (EDF+), even where `start` is None because it is anonymised or no date.
     """
 
     stages: list[tuple[float, float, Stage]] = field(default_factory=list)
     events: list[tuple[float, float, str]] = field(default_factory=list)
+    marks: list[tuple[float, str]] = field(default_factory=list)
     unused: Counter[str] = field(default_factory=Counter)
+    notes: list[str] = field(default_factory=list)
     start: datetime | None = None
     has_clock: bool = False
 
@@ -69,66 +66,13 @@ def read_scoring(path: Path, annotation: Annotation) -> Scoring:
             scoring.stages.append((onset, duration, _stage(annotation.stages[label])))
         elif label in annotation.events:
             scoring.events.append((onset, duration, annotation.events[label]))
+        elif label in annotation.marks:
+            scoring.marks.append((onset, annotation.marks[label]))
         elif annotation.stages and _LIKE_A_STAGE.fullmatch(label):
             raise _unknown_stage(label, annotation)
         else:
             scoring.unused[label] += 1
     return scoring
-
-
-def stage_per_epoch(
-    stages: Sequence[tuple[float, float, Stage]], *, epochs: int, offset: float = 0.0
-) -> npt.NDArray[np.int8]:
-    """Give the stage of each 30-s epoch: the one that covers the most of it, at least half.
-
-    Where two stages cover the same half or more, the scoring contradicts itself (or is shifted by
-    half an epoch against the signal), and the epoch is unscored.
-
-    Parameters
-    ----------
-    stages
-        (onset s, duration s, Stage).
-    epochs
-        Number of epochs of the recording.
-    offset
-        Seconds to add to each onset.
-
-    Returns
-    -------
-    Array of shape (epochs,), int8; -1 where no stage, or more than one, covers half of the epoch
-    and more of it than each other stage.
-    """
-    seconds = np.zeros((epochs, len(Stage) - 1))
-    for onset, duration, stage in stages:
-        if stage is not Stage.UNSCORED:
-            _add_overlap(seconds[:, stage], onset=onset + offset, duration=duration)
-    best = seconds.argmax(axis=1)
-    ordered = np.sort(seconds, axis=1)
-    clear = (ordered[:, -1] >= EPOCH_SECONDS / 2) & (ordered[:, -1] > ordered[:, -2])
-    return np.where(clear, best, Stage.UNSCORED).astype(np.int8)
-
-
-def event_seconds(
-    events: Sequence[tuple[float, float, str]], *, epochs: int, offset: float = 0.0
-) -> dict[str, npt.NDArray[np.float32]]:
-    """Give the seconds of each event type that overlap each epoch, shape (epochs,) each."""
-    seconds = {name: np.zeros(epochs) for name in EVENT_NAMES}
-    for onset, duration, name in events:
-        _add_overlap(seconds[name], onset=onset + offset, duration=duration)
-    return {
-        name: np.minimum(value, EPOCH_SECONDS).astype(np.float32) for name, value in seconds.items()
-    }
-
-
-def _add_overlap(seconds: npt.NDArray[np.float64], *, onset: float, duration: float) -> None:
-    end = min(onset + duration, len(seconds) * EPOCH_SECONDS)
-    onset = max(onset, 0.0)
-    if end <= onset:
-        return
-    first, last = int(onset // EPOCH_SECONDS), int(np.ceil(end / EPOCH_SECONDS))
-    starts = np.arange(first, last) * float(EPOCH_SECONDS)
-    overlap = np.minimum(starts + EPOCH_SECONDS, end) - np.maximum(starts, onset)
-    seconds[first:last] += overlap
 
 
 def _stage(name: str) -> Stage:

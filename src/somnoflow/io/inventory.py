@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from somnoflow.config.dataset import Files
+from somnoflow.config.dataset import Dataset
 from somnoflow.io.digest import sha256_file
 from somnoflow.io.manifest import ManifestError, Row, files_below, identify
 
@@ -18,7 +18,7 @@ class Inventory:
     left_out: list[str]
 
 
-def make_manifest(folder: Path, files: Files) -> Inventory:
+def make_manifest(folder: Path, dataset: Dataset) -> Inventory:
     """Hash the recordings and annotations below `folder`.
 
     Raises
@@ -29,7 +29,7 @@ def make_manifest(folder: Path, files: Files) -> Inventory:
     """
     if not folder.is_dir():
         raise ManifestError(f"{folder} is not a folder. Wanted: the folder with the recordings")
-    patterns = files.model_dump()
+    patterns = dataset.patterns()
     rows: list[Row] = []
     left_out: list[str] = []
     for name in tqdm(list(files_below(folder)), desc="manifest", unit="file", disable=None):
@@ -51,7 +51,7 @@ def make_manifest(folder: Path, files: Files) -> Inventory:
         )
     if not any(row.role == "signal" for row in rows):
         raise ManifestError(
-            f"no recording in {folder} fits the pattern '{files.signal}' of dataset.yaml. Found: "
-            f"{', '.join(left_out[:5]) or 'no file'}"
+            f"no recording in {folder} fits the pattern '{dataset.files.signal}' of dataset.yaml. "
+            f"Found: {', '.join(left_out[:5]) or 'no file'}"
         )
     return Inventory(rows=rows, left_out=left_out)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 COLUMNS = ("file", "bytes", "sha256", "subject", "night", "role")
-ROLES = ("signal", "stages", "events")
+ROLES = ("signal", "stages", "events", "companion")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _NAME = re.compile(r"[A-Za-z0-9_.-]+")
 
@@ -90,7 +90,27 @@ def rows_digest(rows: Iterable[Row]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def identify(file: str, patterns: Mapping[str, str | None]) -> tuple[str, str, int] | None:
+def select_rows(rows: Iterable[Row], *, files: str | None, stages: str | None) -> list[Row]:
+    """Keep the rows of a subset, and of several scorings the one to use.
+
+    Parameters
+    ----------
+    rows
+        Rows of a manifest.
+    files
+        Regular expression of the subset's files; all where None.
+    stages
+        Regular expression of the scoring's files; all where None.
+    """
+    return [
+        row
+        for row in rows
+        if (files is None or re.fullmatch(files, row.file))
+        and (stages is None or row.role != "stages" or re.fullmatch(stages, row.file))
+    ]
+
+
+def identify(file: str, patterns: Iterable[tuple[str, str]]) -> tuple[str, str, int] | None:
     """Give role, subject and night of a path below the dataset's folder, or None.
 
     Parameters
@@ -98,15 +118,16 @@ def identify(file: str, patterns: Mapping[str, str | None]) -> tuple[str, str, i
     file
         Path relative to the folder, with `/`.
     patterns
-        Regular expression for each role, with the group `subject` and perhaps `night`.
+        Roles and their regular expressions, with the group `subject` and perhaps `night`; the
+        first that fits counts.
 
     Raises
     ------
     ManifestError
         When the night is no number.
     """
-    for role, pattern in patterns.items():
-        match = re.fullmatch(pattern, file) if pattern else None
+    for role, pattern in patterns:
+        match = re.fullmatch(pattern, file)
         if match:
             groups = match.groupdict()
             night = groups.get("night") or "1"

@@ -1,10 +1,10 @@
 """The signals' Parquet parts: one row per 30-s epoch, signal and label in one record.
 
 Columns: `subject`, `recording`, `night`, `epoch`, `onset_s`, `stage`, seconds of each event that
-overlap the epoch, and for each channel `<channel>` (int16 samples, null where missing),
-`<channel>_scale` (physical value of one step) and `<channel>_quality` (bits, signals/quality.py).
-A physical value is the sample times the scale. The schema's metadata says unit, filter and
-sampling rate. The same content gives the same bytes.
+overlap the epoch (null where nobody looked for such events), and for each channel `<channel>`
+(int16 samples, null where missing), `<channel>_scale` (physical value of one step) and
+`<channel>_quality` (bits, signals/quality.py). A physical value is the sample times the scale. The
+schema's metadata says unit, filter and sampling rate. The same content gives the same bytes.
 """
 
 import json
@@ -18,6 +18,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from somnoflow.signals.epochs import Grid
 
 METADATA_KEY = b"somnoflow"
 
@@ -33,13 +35,14 @@ class ChannelEpochs:
 
 @dataclass(frozen=True)
 class RecordingEpochs:
-    """All rows of one recording."""
+    """All rows of one recording; events that nobody looked for are None."""
 
     subject: str
     recording: str
     night: int
+    grid: Grid
     stage: npt.NDArray[np.int8]
-    events: Mapping[str, npt.NDArray[np.float32]]
+    events: Mapping[str, npt.NDArray[np.float32] | None]
     channels: Mapping[str, ChannelEpochs]
 
 
@@ -88,15 +91,17 @@ class PartWriter:
     def write(self, recording: RecordingEpochs) -> None:
         """Append all epochs of a recording."""
         epochs = len(recording.stage)
+        number = recording.grid.first + np.arange(epochs, dtype=np.int32)
         columns: dict[str, Any] = {
             "subject": [recording.subject] * epochs,
             "recording": [recording.recording] * epochs,
             "night": [recording.night] * epochs,
-            "epoch": np.arange(epochs, dtype=np.int32),
-            "onset_s": np.arange(epochs) * float(self._epoch_seconds),
+            "epoch": number,
+            "onset_s": recording.grid.onset + number * float(self._epoch_seconds),
             "stage": recording.stage,
         }
-        columns |= {f"{name}_s": seconds for name, seconds in recording.events.items()}
+        for name, seconds in recording.events.items():
+            columns[f"{name}_s"] = [None] * epochs if seconds is None else seconds
         for name, channel in recording.channels.items():
             columns[name] = _samples_array(channel.samples, self._schema.field(name).type, epochs)
             columns[f"{name}_scale"] = np.full(epochs, channel.scale, np.float32)

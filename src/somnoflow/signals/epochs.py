@@ -1,9 +1,24 @@
 """Cut a signal into 30-s epochs and store them as int16."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 
 INT16_MAX = 32767
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Which 30-s epochs of a recording are kept.
+
+    Epoch n begins at `onset + 30 n` seconds after the start of the recording; the epochs
+    `first` to `first + epochs - 1` are kept. `onset` is where the scorer's pages begin.
+    """
+
+    onset: float
+    epochs: int
+    first: int = 0
 
 
 def cut(samples: npt.NDArray[np.float64], length: float) -> npt.NDArray[np.float64]:
