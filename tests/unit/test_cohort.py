@@ -20,7 +20,8 @@ def recording(name: str, subject: str, **changes: Any) -> dict[str, Any]:
     stages = {stage: 2 for stage in ("W", "N1", "N2", "N3", "REM")}
     return {
         "subject": subject, "recording": name, "night": 1, "start": "", "hours": 0.1, "epochs": 12,
-        "scored": 10, "unscored": 2, **stages, "flat": 0, "lights_off_s": "", "lights_on_s": "", "sleep_minutes": "", "ahi": "",
+        "scored": 10, "unscored": 2, **stages, "flat": 0,
+        "lights_off_s": "", "lights_on_s": "", "sleep_minutes": "", "ahi": "",
         "usable_stages": stages, "notes": "",
         **changes,
     }  # fmt: skip
