@@ -3,6 +3,10 @@
 Flags are bits of one byte per epoch and channel; 0 is a good epoch. A zero line is how some files
 say "nothing was recorded here"; it is flat too, as is a line that stays at another value because
 an electrode was off.
+
+`UNUSABLE` are the flags of epochs without a signal: no model is trained or tested on them.
+OUT_OF_RANGE and LINE_NOISE alone only warn: there is a signal, however bad, and a laboratory wants
+its stage. To leave such epochs out of a test would flatter the results.
 """
 
 from enum import IntFlag
@@ -14,13 +18,19 @@ from somnoflow.config.signals import Quality
 
 
 class Flag(IntFlag):
-    """Why an epoch of a channel is not used."""
+    """What is wrong with an epoch of a channel."""
 
     GOOD = 0
     MISSING = 1
     FLAT = 2
     CLIPPED = 4
     ZERO = 8
+    OUT_OF_RANGE = 16
+    LINE_NOISE = 32
+    DISCONNECTED = 64
+
+
+UNUSABLE = Flag.MISSING | Flag.FLAT | Flag.CLIPPED | Flag.ZERO | Flag.DISCONNECTED
 
 
 def quality_flags(
