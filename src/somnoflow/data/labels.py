@@ -27,7 +27,7 @@ from somnoflow.io.annotations import Scoring, read_scoring
 from somnoflow.io.edf import SourceRecording
 from somnoflow.io.rejection import Rejection
 from somnoflow.signals.epochs import Grid
-from somnoflow.stages import EPOCH_SECONDS, Stage
+from somnoflow.stages import EPOCH_SECONDS, SCORED_STAGES, Stage
 
 EVENT_NAMES: tuple[str, ...] = get_args(EventName)
 APNEAS = ("obstructive_apnea", "central_apnea", "mixed_apnea")
@@ -122,9 +122,7 @@ def read_labels(
     )
 
 
-def stage_per_epoch(
-    stages: Sequence[tuple[float, float, Stage]], *, epochs: int, offset: float = 0.0
-) -> npt.NDArray[np.int8]:
+def stage_per_epoch(stages: Stages, *, epochs: int, offset: float = 0.0) -> npt.NDArray[np.int8]:
     """Give the stage of each 30-s epoch: the one that covers the most of it, at least half.
 
     Where two stages cover the same half or more, the scoring contradicts itself (or is shifted by
@@ -144,10 +142,13 @@ def stage_per_epoch(
     Array of shape (epochs,), int8; -1 where no stage, or more than one, covers half of the epoch
     and more of it than each other stage.
     """
-    seconds = np.zeros((epochs, len(Stage) - 1))
-    for onset, duration, stage in stages:
-        if stage is not Stage.UNSCORED:
-            _add_overlap(seconds[:, stage], onset=onset + offset, duration=duration)
+    seconds = np.stack(
+        [
+            _overlap([span for span in stages if span[2] is stage], epochs=epochs, offset=offset)
+            for stage in SCORED_STAGES
+        ],
+        axis=1,
+    )
     best = seconds.argmax(axis=1)
     ordered = np.sort(seconds, axis=1)
     clear = (ordered[:, -1] >= EPOCH_SECONDS / 2) & (ordered[:, -1] > ordered[:, -2])
@@ -155,26 +156,36 @@ def stage_per_epoch(
 
 
 def event_seconds(
-    events: Sequence[tuple[float, float, str]], *, epochs: int, offset: float = 0.0
+    events: Spans, *, epochs: int, offset: float = 0.0
 ) -> dict[str, npt.NDArray[np.float32]]:
     """Give the seconds of each event type that overlap each epoch, shape (epochs,) each."""
-    seconds = {name: np.zeros(epochs) for name in EVENT_NAMES}
-    for onset, duration, name in events:
-        _add_overlap(seconds[name], onset=onset + offset, duration=duration)
     return {
-        name: np.minimum(value, EPOCH_SECONDS).astype(np.float32) for name, value in seconds.items()
+        name: np.minimum(
+            _overlap([span for span in events if span[2] == name], epochs=epochs, offset=offset),
+            EPOCH_SECONDS,
+        ).astype(np.float32)
+        for name in EVENT_NAMES
     }
 
 
-def _add_overlap(seconds: npt.NDArray[np.float64], *, onset: float, duration: float) -> None:
-    end = min(onset + duration, len(seconds) * EPOCH_SECONDS)
-    onset = max(onset, 0.0)
-    if end <= onset:
-        return
-    first, last = int(onset // EPOCH_SECONDS), int(np.ceil(end / EPOCH_SECONDS))
-    starts = np.arange(first, last) * float(EPOCH_SECONDS)
-    overlap = np.minimum(starts + EPOCH_SECONDS, end) - np.maximum(starts, onset)
-    seconds[first:last] += overlap
+def _overlap(
+    spans: Sequence[tuple[float, float, Any]], *, epochs: int, offset: float
+) -> npt.NDArray[np.floating[Any]]:
+    """Give the seconds of all spans in each epoch: the rise of what was covered up to its edges."""
+    edges = np.arange(epochs + 1) * float(EPOCH_SECONDS)
+    times = np.asarray([(onset, onset + length) for onset, length, _ in spans], np.float64)
+    begins, ends = np.sort(np.clip(times.reshape(-1, 2) + offset, 0.0, edges[-1]), axis=0).T
+    covered = _seconds_since(begins, edges) - _seconds_since(ends, edges)
+    # A thousandth of a millisecond: halves of an epoch must stay equal halves.
+    return np.diff(covered).round(6)
+
+
+def _seconds_since(
+    times: npt.NDArray[np.floating[Any]], edges: npt.NDArray[np.floating[Any]]
+) -> npt.NDArray[np.floating[Any]]:
+    """Give, for each edge, the sum of its distances to all `times` (sorted) before it."""
+    before = np.searchsorted(times, edges)
+    return before * edges - np.concatenate([[0.0], np.cumsum(times)])[before]
 
 
 def _offset(scoring: Scoring, source: SourceRecording, notes: list[str], *, kind: str) -> float:
@@ -212,9 +223,10 @@ def _require_stages(stages: Stages, *, source: SourceRecording, file: str) -> No
 
 def _page_onset(stages: Stages, *, source: SourceRecording, notes: list[str]) -> float:
     """Give the second of the recording at which the scorer's pages begin; misalignment is noted."""
+    scored = [begin for begin, _, stage in stages if stage is not Stage.UNSCORED]
     sample = 1 / max((signal.sampling_rate for signal in source.signals), default=1.0)
     for page in PAGES:
-        phases = np.asarray([onset for onset, _, _ in stages]) % page
+        phases = np.asarray(scored) % page
         apart = np.abs(phases - phases[:1])
         if (np.minimum(apart, page - apart) <= sample).all():
             break
@@ -224,7 +236,7 @@ def _page_onset(stages: Stages, *, source: SourceRecording, notes: list[str]) ->
             "stage that covers the most of it"
         )
         return 0.0
-    onset = float(phases[0]) if stages else 0.0
+    onset = float(phases[0]) if scored else 0.0
     if min(onset, page - onset) <= sample:
         return 0.0
     notes.append(f"epochs begin {onset:g} s after the start of the signal, with the scored pages")
@@ -238,9 +250,7 @@ def _note_stages(stages: Stages, *, epochs: int, onset: float, notes: list[str])
         notes.append(f"annotation ends {-difference} epochs before the signal; they are unscored")
     elif difference > 0:
         notes.append(f"annotation goes on {difference} epochs after the signal; they are ignored")
-    covered = np.zeros(epochs)
-    for begin, duration, _ in stages:
-        _add_overlap(covered, onset=begin - onset, duration=duration)
+    covered = _overlap(stages, epochs=epochs, offset=-onset)
     overlapping = int((covered > EPOCH_SECONDS + 0.1).sum())
     if overlapping:
         notes.append(f"stages overlap in {overlapping} epochs")
