@@ -17,7 +17,7 @@ from somnoflow.io.edf import SourceRecording, open_recording
 from somnoflow.io.parquet import RecordingEpochs
 from somnoflow.io.rejection import Rejection
 from somnoflow.signals.channels import modality_of
-from somnoflow.signals.quality import Flag
+from somnoflow.signals.quality import UNUSABLE, Flag
 from somnoflow.stages import SCORED_STAGES
 
 
@@ -79,7 +79,7 @@ def parse_recording(
         **counts,
         "flat": int((quality & Flag.FLAT > 0).sum()),
         "usable_stages": {
-            name.name: int(((stage == name) & (quality == Flag.GOOD)).sum())
+            name.name: int(((stage == name) & (quality & UNUSABLE == 0)).sum())
             for name in SCORED_STAGES
         },
         **labels.summary,
