@@ -112,7 +112,7 @@ def _rejected(shards: list[dict[str, Any]], problems: Sequence[Path]) -> list[di
         dataset = path.parent.parent.name.removeprefix("dataset=")
         rows += [{"dataset": dataset, **row} for row in read_table(path)]
     # Shards checked at different times may both report a file that is in no manifest.
-    rows = [row for number, row in enumerate(rows) if row not in rows[:number]]
+    rows = [dict(row) for row in dict.fromkeys(tuple(row.items()) for row in rows)]
     return sorted(rows, key=lambda row: (row["dataset"], row["file"], row["problem"]))
 
 
