@@ -26,7 +26,7 @@ from somnoflow.config.pretrain import PretrainSlice
 from somnoflow.config.root import Config, read_config, resolve_folder
 from somnoflow.config.simulate import SimulateSlice
 from somnoflow.fingerprint import fingerprint
-from somnoflow.io.manifest import Row, read_manifest, rows_digest, select_rows, shard_of
+from somnoflow.io.manifest import iterate_manifest, select_rows, shard_digests, shard_of
 from somnoflow.io.rawstate import changes, unchecked
 from somnoflow.paths import Paths
 
@@ -54,7 +54,7 @@ class Plan:
         }
         self._manifests = datasets
         self._require_known_datasets()
-        self._rows: dict[str, dict[int, list[Row]]] = {}
+        self._rows: dict[str, dict[int, str]] = {}
         self._simulated = self._deal_simulated()
         for name, dataset in self.datasets.items():
             self._require_source(dataset)
@@ -213,17 +213,15 @@ class Plan:
             )
         resolve_folder(self.config, dataset.name)
 
-    def _deal(self, dataset: str) -> dict[int, list[Row]]:
+    def _deal(self, dataset: str) -> dict[int, str]:
+        """Give the digest of each shard's rows; a manifest may be too large to keep them."""
         manifest = self._manifests / dataset / "manifest.tsv"
-        selection = self._selection(dataset)
-        rows = select_rows(read_manifest(manifest), **selection.model_dump())
-        if not rows:
+        rows = select_rows(iterate_manifest(manifest), **self._selection(dataset).model_dump())
+        dealt = shard_digests(rows, dataset=dataset, shards=self.config.shards)
+        if not dealt:
             raise ConfigError(
                 f"{manifest} has no row of {dataset}'s {self.config.subsets.get(dataset, 'files')}"
             )
-        dealt: dict[int, list[Row]] = defaultdict(list)
-        for row in rows:
-            dealt[shard_of(dataset, row.subject, self.config.shards)].append(row)
         return dealt
 
     def _deal_simulated(self) -> dict[int, list[str]]:
@@ -251,7 +249,7 @@ class Plan:
             selection=self._selection(name),
             shard=shard,
             shards=self.config.shards,
-            rows=rows_digest(self._rows[name][shard]),
+            rows=self._rows[name][shard],
         )
 
     def _check(self, wildcards: Wildcards) -> CheckSlice:

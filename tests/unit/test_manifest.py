@@ -1,7 +1,8 @@
 """Manifests: what is written is read, and each wrong cell is named with its line."""
 
 import hashlib
-from pathlib import Path
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
 
 import pytest
 from hypothesis import given
@@ -16,9 +17,13 @@ from somnoflow.io.manifest import (
     Row,
     files_below,
     identify,
+    iterate_manifest,
     read_manifest,
     rows_digest,
+    scan,
+    shard_digests,
     shard_of,
+    stays_inside,
     write_manifest,
 )
 
@@ -93,8 +98,26 @@ def test_a_wrong_cell_is_named_with_its_line(tmp_path: Path, cells: str, said: s
 
 def test_a_file_named_twice_is_refused(tmp_path: Path) -> None:
     line = f"a.edf\t1\t{SHA}\tS1\t1\tsignal"
+    unsized = line.replace("\t1\t0", "\t\t0").replace("S1", "S2")
     with pytest.raises(ManifestError, match=r"names files twice: a\.edf"):
-        read_manifest(table(tmp_path / "m.tsv", line, line.replace("S1", "S2")))
+        read_manifest(table(tmp_path / "m.tsv", line, unsized))
+    with pytest.raises(ManifestError, match=r"names files twice: a\.edf"):
+        write_manifest(tmp_path / "m.tsv", [row(), row(bytes=None)])
+
+
+def test_rows_in_any_order_are_given_in_one(tmp_path: Path) -> None:
+    lines = [f"{name}.edf\t1\t{SHA}\tS1\t1\tsignal" for name in ("c", '"a""b"', "b", "a-b", "a/b")]
+    rows = list(iterate_manifest(table(tmp_path / "m.tsv", *lines[:1], "", *lines[1:])))
+    assert rows == read_manifest(tmp_path / "m.tsv")
+    assert [row.file for row in rows] == ['a"b.edf', "a-b.edf", "a/b.edf", "b.edf", "c.edf"]
+
+
+@given(st.text(alphabet="ab./\\\x00\t \udc80é\x7f", max_size=8))
+def test_a_path_stays_inside_where_its_parts_do(file: str) -> None:
+    path = PurePosixPath(file)
+    plain = bool(path.parts) and str(path) == file and not path.is_absolute()
+    odd = set(file) & set("\\\x00\t\udc80\x7f")
+    assert stays_inside(file) == (plain and ".." not in path.parts and not odd)
 
 
 @pytest.mark.parametrize(
@@ -158,6 +181,42 @@ def test_rows_have_one_digest_in_any_order_and_another_for_any_change() -> None:
     assert rows_digest(rows) == rows_digest(rows[::-1])
     assert rows_digest(rows) != rows_digest([row("a.edf"), row("b.edf", subject="S2")])
     assert rows_digest(rows) != rows_digest(rows[:1])
+
+
+def test_the_digest_of_a_shard_is_that_of_its_rows() -> None:
+    rows = sorted(row(f"{number}.edf", subject=f"S{number}") for number in range(40))
+    dealt = shard_digests(rows, dataset="lab", shards=6)
+    own = {
+        shard: [row for row in rows if shard_of("lab", row.subject, 6) == shard] for shard in dealt
+    }
+    assert sum(map(len, own.values())) == 40
+    assert dealt == {shard: rows_digest(found[::-1]) for shard, found in own.items()}
+
+
+def test_files_are_found_in_the_order_of_a_manifest(tmp_path: Path) -> None:
+    names = ["a-b/x", "a.edf", "a/b/c", "a/b-", "ab", "é/z"]
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    (tmp_path / "a" / "link.edf").symlink_to(tmp_path / "ab")
+    (tmp_path / "gone.edf").symlink_to(tmp_path / "nothing")
+    (tmp_path / "loop").symlink_to(tmp_path, target_is_directory=True)
+    assert list(files_below(tmp_path)) == sorted([*names, "a/link.edf"])
+    assert {name: entry.stat().st_size for name, entry in scan(tmp_path)}["a/link.edf"] == 2
+
+
+@pytest.fixture
+def closed(tmp_path: Path) -> Iterator[None]:
+    (tmp_path / "closed").mkdir()
+    (tmp_path / "open").write_text("")
+    (tmp_path / "closed").chmod(0)
+    yield
+    (tmp_path / "closed").chmod(0o700)
+
+
+@pytest.mark.usefixtures("closed", "common_user")
+def test_a_folder_that_may_not_be_read_is_named(tmp_path: Path) -> None:
+    assert list(files_below(tmp_path)) == ["closed/", "open"]
 
 
 def test_a_folder_becomes_a_manifest(tmp_path: Path) -> None:

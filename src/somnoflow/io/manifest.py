@@ -1,27 +1,45 @@
 """manifest.tsv: every file of a dataset with its size, SHA-256, subject, night and role.
 
-Standard library only: the Snakefile reads manifests each time it is parsed.
+Standard library only: the Snakefile reads manifests each time it is parsed, and each job of a
+cluster parses the Snakefile. So rows are read one at a time: 300,000 of them take seconds, and the
+memory of one.
 """
 
 import csv
 import hashlib
+import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
+from operator import attrgetter
+from pathlib import Path
+from typing import Any, NamedTuple
 
 COLUMNS = ("file", "bytes", "sha256", "subject", "night", "role")
 ROLES = ("signal", "stages", "events", "companion")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
-_NAME = re.compile(r"[A-Za-z0-9_.-]+")
+NAME = r"[A-Za-z0-9_.-]+"
+# Neither "." nor ".."; no control characters, backslashes or bytes that are no UTF-8 (surrogates).
+_STEP = r"(?!\.\.?(?:/|\t|\Z))[^/\\\x00-\x1f\x7f\ud800-\udfff]+"
+_CELLS = (
+    (rf"{_STEP}(?:/{_STEP})*", "a plain relative path inside the folder"),
+    (r"[0-9]*", "a whole number or nothing"),
+    (r"[0-9a-f]{64}", "64 hex digits (0-9, a-f)"),
+    (NAME, "letters, digits, '_', '-', '.'"),
+    (r"[0-9]+", "a whole number"),
+    ("|".join(ROLES), " or ".join(ROLES)),
+)
+_file_of = attrgetter("file")
+_LINE = re.compile(r"\t".join(f"(?:{pattern})" for pattern, _ in _CELLS))
+
+Entries = Sequence[tuple[str, os.DirEntry[str]]]
 
 
 class ManifestError(ValueError):
     """A manifest that cannot be used."""
 
 
-@dataclass(frozen=True, order=True)
-class Row:
+class Row(NamedTuple):
     """One file of a dataset; `bytes` is None where the publisher does not tell the size."""
 
     file: str
@@ -36,6 +54,10 @@ class Row:
         size = "" if self.bytes is None else str(self.bytes)
         return (self.file, size, self.sha256, self.subject, str(self.night), self.role)
 
+    def line(self) -> str:
+        """Give the row as its line, without quotes: what a digest is of."""
+        return "\t".join(self.cells()) + "\n"
+
 
 def read_manifest(path: Path) -> list[Row]:
     """Read a manifest; rows come sorted by file.
@@ -45,22 +67,30 @@ def read_manifest(path: Path) -> list[Row]:
     ManifestError
         When the file is missing, or a line is wrong: the line, what it holds, what is wanted.
     """
+    return list(iterate_manifest(path))
+
+
+def iterate_manifest(path: Path) -> Iterator[Row]:
+    """Give the rows of a manifest one at a time, sorted by file.
+
+    Memory is that of one row where the file is sorted, as `write_manifest` leaves it.
+
+    Raises
+    ------
+    ManifestError
+        As `read_manifest` does.
+    """
     if not path.is_file():
         raise ManifestError(
             f"{path} is missing. Write it with: somnoflow manifest FOLDER --dataset "
             f"{path.parent.name}"
         )
     try:
-        rows = _rows(path)
+        yield from _rows(path) if _is_sorted(path) else _sort(_rows(path), path)
     except (UnicodeDecodeError, csv.Error) as error:
         raise ManifestError(
             f"{path} is not a table: {error}. Wanted: text (UTF-8), tab-separated"
         ) from error
-    names = [row.file for row in rows]
-    if len(set(names)) != len(names):
-        twice = sorted({name for name in names if names.count(name) > 1})
-        raise ManifestError(f"{path} names files twice: {', '.join(twice[:5])}")
-    return sorted(rows)
 
 
 def write_manifest(path: Path, rows: Iterable[Row]) -> None:
@@ -71,11 +101,11 @@ def write_manifest(path: Path, rows: Iterable[Row]) -> None:
     ManifestError
         When a row could not be read again.
     """
-    rows = [_row(dict(zip(COLUMNS, row.cells(), strict=True)), f"for {path}") for row in rows]
+    checked = _sort((_row(row.cells(), f"for {path}") for row in rows), path)
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, delimiter="\t", lineterminator="\n")
         writer.writerow(COLUMNS)
-        writer.writerows(row.cells() for row in sorted(rows))
+        writer.writerows(row.cells() for row in checked)
 
 
 def shard_of(dataset: str, subject: str, shards: int) -> int:
@@ -85,12 +115,22 @@ def shard_of(dataset: str, subject: str, shards: int) -> int:
 
 
 def rows_digest(rows: Iterable[Row]) -> str:
-    """Give the SHA-256 of manifest rows."""
-    text = "\n".join("\t".join(row.cells()) for row in sorted(rows))
-    return hashlib.sha256(text.encode()).hexdigest()
+    """Give the SHA-256 of manifest rows, in whatever order they come."""
+    digest = hashlib.sha256()
+    for row in sorted(rows, key=_file_of):
+        digest.update(row.line().encode())
+    return digest.hexdigest()
 
 
-def select_rows(rows: Iterable[Row], *, files: str | None, stages: str | None) -> list[Row]:
+def shard_digests(rows: Iterable[Row], *, dataset: str, shards: int) -> dict[int, str]:
+    """Give the `rows_digest` of each shard that has rows; these come sorted by file."""
+    digests: dict[int, Any] = defaultdict(hashlib.sha256)
+    for row in rows:
+        digests[shard_of(dataset, row.subject, shards)].update(row.line().encode())
+    return {shard: digest.hexdigest() for shard, digest in digests.items()}
+
+
+def select_rows(rows: Iterable[Row], *, files: str | None, stages: str | None) -> Iterator[Row]:
     """Keep the rows of a subset, and of several scorings the one to use.
 
     Parameters
@@ -102,12 +142,14 @@ def select_rows(rows: Iterable[Row], *, files: str | None, stages: str | None) -
     stages
         Regular expression of the scoring's files; all where None.
     """
-    return [
-        row
-        for row in rows
-        if (files is None or re.fullmatch(files, row.file))
-        and (stages is None or row.role != "stages" or re.fullmatch(stages, row.file))
-    ]
+    in_subset = re.compile(files).fullmatch if files is not None else None
+    in_scoring = re.compile(stages).fullmatch if stages is not None else None
+    for row in rows:
+        if in_subset and not in_subset(row.file):
+            continue
+        if in_scoring and row.role == "stages" and not in_scoring(row.file):
+            continue
+        yield row
 
 
 def identify(file: str, patterns: Iterable[tuple[str, str]]) -> tuple[str, str, int] | None:
@@ -141,56 +183,93 @@ def identify(file: str, patterns: Iterable[tuple[str, str]]) -> tuple[str, str, 
 
 
 def files_below(folder: Path) -> Iterator[str]:
-    """Give the sorted relative paths of all files below `folder`, hidden ones left out."""
-    for path in sorted(folder.rglob("*")):
-        relative = path.relative_to(folder)
-        if path.is_file() and not any(part.startswith(".") for part in relative.parts):
-            yield relative.as_posix()
+    """Give the relative paths of all files below `folder`, as `scan` does."""
+    return (name for name, _ in scan(folder))
 
 
-def _rows(path: Path) -> list[Row]:
+def scan(folder: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """Give relative path and entry of all files below `folder`, sorted by path.
+
+    Hidden files and folders are left out, and linked folders are not followed. A folder that may
+    not be read is given itself, with `/` behind its name: it is no file that anyone knows.
+    Memory is that of one folder's list.
+    """
+    return _walk(_entries(folder), below="")
+
+
+def _walk(entries: Entries, *, below: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    for name, entry in entries:
+        if not name.endswith("/"):
+            if entry.is_file():
+                yield below + name, entry
+            continue
+        try:
+            inner = _entries(entry)
+        except PermissionError:
+            yield below + name, entry
+        else:
+            yield from _walk(inner, below=below + name)
+
+
+def _entries(folder: os.PathLike[str]) -> Entries:
+    with os.scandir(folder) as found:
+        # As whole paths are sorted: "a-b" goes before "a/b".
+        return sorted(
+            (f"{entry.name}/" if entry.is_dir(follow_symlinks=False) else entry.name, entry)
+            for entry in found
+            if not entry.name.startswith(".")
+        )
+
+
+def stays_inside(file: str) -> bool:
+    """Say whether a path is relative, in its shortest spelling, and leads nowhere else."""
+    return re.fullmatch(_CELLS[0][0], file) is not None
+
+
+def _is_sorted(path: Path) -> bool:
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        reader = csv.reader(file, delimiter="\t")
+        next(reader, None)
+        return all(one < other for one, other in pairwise(cells[0] for cells in reader if cells))
+
+
+def _sort(rows: Iterable[Row], path: Path) -> list[Row]:
+    found = sorted(rows, key=_file_of)
+    twice = sorted({one.file for one, other in pairwise(found) if one.file == other.file})
+    if twice:
+        raise ManifestError(f"{path} names files twice: {', '.join(twice[:5])}")
+    return found
+
+
+def _rows(path: Path) -> Iterator[Row]:
     # "-sig": spreadsheets put a byte order mark before the first column's name.
     with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file, delimiter="\t", restkey="(more)")
-        if reader.fieldnames is None or tuple(reader.fieldnames) != COLUMNS:
+        reader = csv.reader(file, delimiter="\t")
+        header = next(reader, ["(none)"])
+        if tuple(header) != COLUMNS:
             raise ManifestError(
-                f"{path} has the columns {', '.join(reader.fieldnames or ['(none)'])}, "
+                f"{path} has the columns {', '.join(header)}, "
                 f"wanted {', '.join(COLUMNS)} (tab-separated)"
             )
-        return [_row(cells, f"{path}, line {reader.line_num}") for cells in reader]
+        for cells in reader:
+            if cells:
+                yield _row(cells, f"{path}, line {reader.line_num}")
 
 
-def _row(cells: Mapping[str, str | None], where: str) -> Row:
-    if "(more)" in cells:
-        raise ManifestError(f"{where}: more than {len(COLUMNS)} cells, wanted {', '.join(COLUMNS)}")
-    values = {name: cells.get(name) or "" for name in COLUMNS}
-    checks = (
-        (_stays_inside(values["file"]), "file", "a plain relative path inside the folder"),
-        (not values["bytes"] or values["bytes"].isdecimal(), "bytes", "a whole number or nothing"),
-        (_SHA256.fullmatch(values["sha256"]), "sha256", "64 hex digits (0-9, a-f)"),
-        (_NAME.fullmatch(values["subject"]), "subject", "letters, digits, '_', '-', '.'"),
-        (values["night"].isdecimal(), "night", "a whole number"),
-        (values["role"] in ROLES, "role", " or ".join(ROLES)),
+def _row(cells: Sequence[str], where: str) -> Row:
+    # One match for the whole line: six for each of 300,000 rows would take several seconds.
+    if len(cells) != len(COLUMNS) or not _LINE.fullmatch("\t".join(cells)):
+        raise ManifestError(f"{where}: {_mistake(cells)}")
+    file, size, sha256, subject, night, role = cells
+    return Row(file, int(size) if size else None, sha256, subject, int(night), role)
+
+
+def _mistake(cells: Sequence[str]) -> str:
+    if len(cells) > len(COLUMNS):
+        return f"more than {len(COLUMNS)} cells, wanted {', '.join(COLUMNS)}"
+    given = [*cells, *[""] * (len(COLUMNS) - len(cells))]
+    return next(
+        f"{column} is '{cell}', wanted {wanted}"
+        for column, cell, (pattern, wanted) in zip(COLUMNS, given, _CELLS, strict=True)
+        if not re.fullmatch(pattern, cell)
     )
-    for good, column, wanted in checks:
-        if not good:
-            raise ManifestError(f"{where}: {column} is '{values[column]}', wanted {wanted}")
-    return Row(
-        file=values["file"],
-        bytes=int(values["bytes"]) if values["bytes"] else None,
-        sha256=values["sha256"],
-        subject=values["subject"],
-        night=int(values["night"]),
-        role=values["role"],
-    )
-
-
-def _stays_inside(file: str) -> bool:
-    """Say whether a path is relative, in its shortest spelling, and leads nowhere else.
-
-    Control characters, backslashes and bytes that are no UTF-8 (surrogates) are refused too.
-    """
-    path = PurePosixPath(file)
-    odd = any(sign < " " or sign in "\\\x7f" or "\ud800" <= sign <= "\udfff" for sign in file)
-    inside = not path.is_absolute() and ".." not in path.parts
-    return bool(path.parts) and str(path) == file and inside and not odd
