@@ -6,14 +6,26 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from somnoflow.config.base import ConfigError
+from somnoflow.config.dataset import Dataset
 from somnoflow.config.dataset_file import read_dataset
 from somnoflow.config.documents import DOCUMENTS, document
 from somnoflow.config.files import load_values
 from somnoflow.config.root import read_config
 from somnoflow.freshness import Verdict, judge
 from somnoflow.io.atomic import atomic
-from somnoflow.io.inventory import make_manifest
-from somnoflow.io.manifest import ManifestError, write_manifest
+from somnoflow.io.inventory import (
+    compare_sizes,
+    make_manifest,
+    manifest_of_sums,
+    require_records,
+)
+from somnoflow.io.manifest import (
+    ManifestError,
+    identify,
+    iterate_manifest,
+    shown,
+    write_manifest,
+)
 from somnoflow.plan import Plan
 
 DATASETS = Path("workflow/datasets")
@@ -56,10 +68,22 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--stale", action="store_true", help="list only what is not fresh")
     check.set_defaults(run=_check)
 
-    manifest = commands.add_parser("manifest", help="write the manifest of a folder of recordings")
-    manifest.add_argument("folder", type=Path, help="folder with the recordings")
+    manifest = commands.add_parser(
+        "manifest", help="write the manifest of a folder of recordings, or compare sizes with it"
+    )
+    manifest.add_argument("folder", type=Path, nargs="?", help="folder with the recordings")
     manifest.add_argument("--dataset", required=True, help="folder of workflow/datasets")
-    manifest.add_argument("--output", type=Path, help="write here instead of beside dataset.yaml")
+    manifest.add_argument("--output", type=Path, help="the manifest, where not beside dataset.yaml")
+    way = manifest.add_mutually_exclusive_group()
+    way.add_argument(
+        "--check", action="store_true", help="only compare the folder with the manifest, by sizes"
+    )
+    way.add_argument(
+        "--sums", type=Path, help="take the sums from this SHA256SUMS, without the recordings"
+    )
+    manifest.add_argument(
+        "--records", type=Path, help="require just the recordings that this RECORDS names"
+    )
     manifest.set_defaults(run=_manifest)
     return parser
 
@@ -97,8 +121,17 @@ def _check(options: argparse.Namespace) -> int:
 
 def _manifest(options: argparse.Namespace) -> int:
     dataset = read_dataset(DATASETS / options.dataset)
-    made = make_manifest(options.folder, dataset)
     output = options.output or DATASETS / options.dataset / "manifest.tsv"
+    if options.folder is None and (options.check or options.sums is None):
+        raise ManifestError("wanted FOLDER, the folder with the recordings; only --sums needs none")
+    if options.check:
+        return _compare(options.folder, manifest=output, dataset=dataset)
+    if options.sums is not None:
+        made = manifest_of_sums(options.sums, dataset, folder=options.folder)
+    else:
+        made = make_manifest(options.folder, dataset)
+    if options.records is not None:
+        require_records(made.rows, options.records)
     with atomic(output) as path:
         write_manifest(path, made.rows)
     subjects = {row.subject for row in made.rows}
@@ -107,8 +140,25 @@ def _manifest(options: argparse.Namespace) -> int:
         f"{output}: {len(made.rows)} files, {signals} recordings of {len(subjects)} subjects\n"
     )
     for name in made.left_out:
-        sys.stdout.write(f"not taken (no pattern of dataset.yaml fits): {name}\n")
+        sys.stdout.write(f"not taken (no pattern of dataset.yaml fits): {shown(name)}\n")
     return 0
+
+
+def _compare(folder: Path, *, manifest: Path, dataset: Dataset) -> int:
+    patterns = dataset.patterns()
+    wrong = unknown = 0
+    for difference in compare_sizes(iterate_manifest(manifest), folder):
+        # Readme and licence stand in no manifest; a recording should.
+        if difference.extra and identify(difference.file, patterns) is None:
+            unknown += 1
+            continue
+        wrong += 1
+        sys.stdout.write(f"{difference.problem}: {shown(difference.file)}\n")
+    sys.stdout.write(
+        f"{folder} against {manifest}: {wrong} files are not as they should be; {unknown} others "
+        "fit no pattern of dataset.yaml\n"
+    )
+    return 1 if wrong else 0
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from somnoflow.io.manifest import Row
+from somnoflow.io.manifest import Row, shown
 from somnoflow.io.rawstate import MISSING, UNREADABLE, observe
 from somnoflow.io.rejection import Rejection
 
@@ -71,7 +71,7 @@ def extra_files(files: Iterable[str], *, known: Iterable[str]) -> list[dict[str,
         advice="Add it with: somnoflow manifest FOLDER --dataset NAME; else ignore this line",
     )
     return [
-        {"stage": "extra", "file": _shown(file), "recording": "", **rejection.row()}
+        {"stage": "extra", "file": shown(file), "recording": "", **rejection.row()}
         for file in sorted(set(files) - set(known))
     ]
 
@@ -171,11 +171,6 @@ def _pair(
             "events": by_role["events"][0].file if by_role["events"] else None,
         }
     ]
-
-
-def _shown(file: str) -> str:
-    """Spell out the bytes of a file name that are no UTF-8: the table could not hold them."""
-    return file.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def _name_of(file: str) -> str:

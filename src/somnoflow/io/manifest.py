@@ -183,12 +183,7 @@ def identify(file: str, patterns: Iterable[tuple[str, str]]) -> tuple[str, str, 
 
 
 def files_below(folder: Path) -> Iterator[str]:
-    """Give the relative paths of all files below `folder`, as `scan` does."""
-    return (name for name, _ in scan(folder))
-
-
-def scan(folder: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
-    """Give relative path and entry of all files below `folder`, sorted by path.
+    """Give the relative paths of all files below `folder`, sorted as a manifest is.
 
     Hidden files and folders are left out, and linked folders are not followed. A folder that may
     not be read is given itself, with `/` behind its name: it is no file that anyone knows.
@@ -197,16 +192,16 @@ def scan(folder: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
     return _walk(_entries(folder), below="")
 
 
-def _walk(entries: Entries, *, below: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
+def _walk(entries: Entries, *, below: str) -> Iterator[str]:
     for name, entry in entries:
         if not name.endswith("/"):
             if entry.is_file():
-                yield below + name, entry
+                yield below + name
             continue
         try:
             inner = _entries(entry)
         except PermissionError:
-            yield below + name, entry
+            yield below + name
         else:
             yield from _walk(inner, below=below + name)
 
@@ -219,6 +214,11 @@ def _entries(folder: os.PathLike[str]) -> Entries:
             for entry in found
             if not entry.name.startswith(".")
         )
+
+
+def shown(file: str) -> str:
+    """Spell out the bytes of a file name that are no UTF-8: text could not hold them."""
+    return file.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def stays_inside(file: str) -> bool:
