@@ -10,10 +10,11 @@ rule fetch:
         paths.benchmark("fetch", "dataset", "shard")
     conda:
         "../../envs/somnoflow.yaml"
-    threads: 1
+    threads: 4
     resources:
         mem_mb=500,
         runtime=720,
+        mb_per_s=0,
     params:
         code=plan.code("fetch"),
         cfg=plan.cfg("fetch"),
@@ -25,6 +26,8 @@ rule fetch:
             --manifest {params.manifest:q} \
             --folder {params.folder:q} \
             --shard-manifest {output.shard_manifest:q} \
+            --threads {threads} \
+            --mb-per-s {resources.mb_per_s} \
             --cfg {params.cfg:q} \
             --log {log:q}
         """
