@@ -138,16 +138,32 @@ def test_a_spoilt_annotation_is_not_dropped_silently(
     assert [recording["recording"] for recording in checked.recordings] == ["S2"]
 
 
+def test_companions_go_with_their_recording(tmp_path: Path, rows: list[Row]) -> None:
+    for end in (".eeg", ".vmrk"):
+        rows.append(place(tmp_path, f"S1{end}", subject="S1", role="companion"))
+    checked = run(rows, tmp_path)
+    assert problems(checked) == []
+    assert set(checked.recordings[0]) == set(checked.recordings[1])
+    (tmp_path / "S1.vmrk").unlink()
+    checked = run(rows, tmp_path)
+    assert problems(checked) == [
+        ("S1.vmrk", "missing file"), ("S1.edf", "companion file not usable")
+    ]  # fmt: skip
+    assert [recording["recording"] for recording in checked.recordings] == ["S2"]
+    alone = run([row for row in rows if row.role == "companion"][:1], tmp_path)
+    assert problems(alone) == [("S1.eeg", "files without a recording")]
+
+
 def test_two_annotations_and_an_annotation_alone(tmp_path: Path, rows: list[Row]) -> None:
     rows.append(place(tmp_path, "other.txt", subject="S1", role="stages"))
     rows.append(place(tmp_path, "S3.txt", subject="S3", role="stages"))
     assert [problem for _, problem in problems(run(rows, tmp_path))] == [
-        "two stages files of the same subject and night", "annotation without a recording"
+        "two stages files of the same subject and night", "files without a recording"
     ]  # fmt: skip
 
 
 def test_extra_files_are_rows_of_their_own() -> None:
-    found = extra_files(["b", "a", "known", "bad\udcff"], known=["known"])
+    found = extra_files(["a", "b", "bad\udcff", "known"], known={"known"})
     assert [(row["file"], row["stage"]) for row in found] == [
         ("a", "extra"), ("b", "extra"), ("bad\\xff", "extra")
     ]  # fmt: skip
@@ -182,7 +198,9 @@ def command(
 
 
 @pytest.mark.parametrize("shards", [1, 3, 50])
-def test_extra_files_are_reported_exactly_once_over_all_shards(tmp_path: Path, shards: int) -> None:
+def test_extra_files_are_reported_by_the_first_shard_that_has_subjects(
+    tmp_path: Path, shards: int
+) -> None:
     folder = tmp_path / "data"
     rows = [
         place(folder, f"{subject}.{end}", subject=subject, role=role)
@@ -193,7 +211,8 @@ def test_extra_files_are_reported_exactly_once_over_all_shards(tmp_path: Path, s
     for name in extra:
         place(folder, name, role="signal")
     found = command(tmp_path, rows, shards=shards, folder=folder, made=tmp_path / "made")
-    assert sorted(row["file"] for part in found.values() for row in part) == sorted(extra)
+    assert [row["file"] for row in found[min(found)]] == sorted(extra)
+    assert not any(part for shard, part in found.items() if shard != min(found))
 
 
 def test_what_the_workflow_writes_beside_downloads_is_not_extra(tmp_path: Path) -> None:

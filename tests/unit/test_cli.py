@@ -70,12 +70,50 @@ def test_a_manifest_can_go_elsewhere_and_is_replaced(project: Path) -> None:
     assert not (project / "workflow/datasets/lab/manifest.tsv").exists()
 
 
+def test_a_manifest_is_written_from_sums_alone(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (project / "sums").write_text("a" * 64 + "  S1.edf\n" + "b" * 64 + "  notes.txt\n")
+    (project / "RECORDS").write_text("S1.edf\n")
+    succeed("manifest", "--dataset", "lab", "--sums", "sums", "--records", "RECORDS")
+    rows = read_manifest(project / "workflow/datasets/lab/manifest.tsv")
+    assert [(row.file, row.bytes, row.sha256) for row in rows] == [("S1.edf", None, "a" * 64)]
+    (project / "RECORDS").write_text("S1.edf\nS2.edf\n")
+    capsys.readouterr()
+    said = fail(capsys, "manifest", "--dataset", "lab", "--sums", "sums", "--records", "RECORDS")
+    assert "S2.edf" in said[0]
+
+
+def test_a_folder_is_compared_with_its_manifest(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    succeed("manifest", "nights", "--dataset", "lab")
+    capsys.readouterr()
+    succeed("manifest", "nights", "--dataset", "lab", "--check")
+    assert "0 files are not as they should be; 1 others fit no" in capsys.readouterr().out
+    (project / "nights/S1.edf").write_text("short")
+    (project / "nights/S2.edf").unlink()
+    (project / "nights/S3.edf").write_text("new")
+    with pytest.raises(SystemExit) as caught:
+        main(["manifest", "nights", "--dataset", "lab", "--check"])
+    assert caught.value.code == 1
+    assert capsys.readouterr().out.splitlines()[:3] == [
+        "wrong size (5 bytes, wanted 6): S1.edf",
+        "missing: S2.edf",
+        "not in the manifest: S3.edf",
+    ]
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [(("manifest", "nihgts", "--dataset", "lab"), "nihgts is not a folder"),
      (("manifest", "nights", "--dataset", "lap"), "no dataset 'lap'"),
      (("manifest", "workflow", "--dataset", "lab"), "no recording in workflow fits"),
      (("manifest", "nights", "--dataset", "lab", "--output", "config.yaml/m.tsv"), "config.yaml"),
+     (("manifest", "--dataset", "lab"), "wanted FOLDER"),
+     (("manifest", "--dataset", "lab", "--check"), "wanted FOLDER"),
+     (("manifest", "nights", "--dataset", "lab", "--check"), "manifest.tsv is missing"),
+     (("manifest", "--dataset", "lab", "--sums", "nothing"), "nothing"),
      (("config", "--configfile", "nothing.yaml"), "nothing.yaml does not exist"),
      (("config", "--configfile", "nights/S1.edf"), "holds a str")],
 )  # fmt: skip

@@ -1,6 +1,5 @@
 """Verify the files of one shard against its manifest; a wrong file goes no further."""
 
-from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from somnoflow.config.dataset import CheckSlice
@@ -8,7 +7,13 @@ from somnoflow.config.folder import expand
 from somnoflow.entry import Input, Output, command
 from somnoflow.io.atomic import write_json
 from somnoflow.io.checking import check_files, extra_files
-from somnoflow.io.manifest import Row, files_below, read_manifest, select_rows, shard_of
+from somnoflow.io.manifest import (
+    files_below,
+    iterate_manifest,
+    read_manifest,
+    select_rows,
+    shard_of,
+)
 from somnoflow.io.rawstate import note, signatures
 from somnoflow.io.table import write_table
 
@@ -35,11 +40,7 @@ def check(
     rows = read_manifest(shard_manifest)
     seen = signatures([row.file for row in rows], folder=folder)
     checked = check_files(rows, folder=folder, stages_wanted=cfg.stages_wanted, threads=threads)
-    extra = []
-    if manifest.is_file():
-        whole = read_manifest(manifest)
-        ours = _ours(files_below(folder), whole=whole, made=state.parent.parent, cfg=cfg)
-        extra = extra_files(ours, known=[row.file for row in whole])
+    extra = _extra(folder, manifest=manifest, made=state.parent.parent, cfg=cfg)
     write_table(problems, [*checked.problems, *extra], columns=COLUMNS)
     write_json(
         recordings,
@@ -53,22 +54,21 @@ def check(
     note(state, seen=seen, observed=checked.observed)
 
 
-def _ours(
-    files: Iterable[str], *, whole: Sequence[Row], made: Path, cfg: CheckSlice
-) -> Iterator[str]:
-    """Give the files that this shard reports on, so that each is reported once.
+def _extra(folder: Path, *, manifest: Path, made: Path, cfg: CheckSlice) -> list[dict[str, str]]:
+    """Give the files that no row of the whole manifest names.
 
-    They are dealt out by their names to the shards that have subjects; what the workflow itself
-    puts below `made`, a folder for each shard, is not theirs.
+    The first shard that has subjects does it for all: hundreds of jobs that each list the whole
+    folder are slow on a network disk. What the workflow itself puts below `made`, a folder for each
+    shard, is not meant. The list is of the time when that shard was checked.
     """
-    selected = select_rows(whole, **cfg.selection.model_dump())
-    shards = {shard_of(cfg.dataset, row.subject, cfg.shards) for row in selected} or {cfg.shard}
-    own = made.resolve() == expand(cfg.folder).resolve()
-    for name in files:
-        first = shard_of(cfg.dataset, name, cfg.shards)
-        reporter = min(shards, key=lambda shard: (shard - first) % cfg.shards)
-        if reporter == cfg.shard and not (own and name.startswith("shard=")):
-            yield name
+    if not manifest.is_file():
+        return []
+    selected = select_rows(iterate_manifest(manifest), **cfg.selection.model_dump())
+    if any(shard_of(cfg.dataset, row.subject, cfg.shards) < cfg.shard for row in selected):
+        return []
+    own = made.resolve() == folder.resolve()
+    files = (name for name in files_below(folder) if not (own and name.startswith("shard=")))
+    return extra_files(files, known={row.file for row in iterate_manifest(manifest)})
 
 
 if __name__ == "__main__":

@@ -1,7 +1,11 @@
-"""Compare a shard's files with its manifest, and pair signals with their annotations."""
+"""Compare a shard's files with its manifest, and pair signals with their annotations.
+
+Companions are files that a recording is read from besides its signal file, such as the data of a
+BrainVision header: any number of them, all as the manifest says, or the recording is not used.
+"""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -62,7 +66,7 @@ def check_files(rows: Sequence[Row], *, folder: Path, stages_wanted: bool, threa
     return Checked(recordings=recordings, problems=problems, observed=observed)
 
 
-def extra_files(files: Iterable[str], *, known: Iterable[str]) -> list[dict[str, str]]:
+def extra_files(files: Iterable[str], *, known: Collection[str]) -> list[dict[str, str]]:
     """Give a problem row for each file that no manifest row names."""
     rejection = Rejection(
         problem="not in the manifest",
@@ -72,7 +76,8 @@ def extra_files(files: Iterable[str], *, known: Iterable[str]) -> list[dict[str,
     )
     return [
         {"stage": "extra", "file": shown(file), "recording": "", **rejection.row()}
-        for file in sorted(set(files) - set(known))
+        for file in files
+        if file not in known
     ]
 
 
@@ -130,7 +135,7 @@ def _pair(
         )
     if not claimed:
         raise Rejection(
-            problem="annotation without a recording",
+            problem="files without a recording",
             found=", ".join(row.file for row in files),
             wanted="a signal file of the same subject and night",
             advice="Add the recording to the manifest",
@@ -152,10 +157,12 @@ def _pair(
             wanted="a stages file of the same subject and night",
             advice="Add it, or take `stages` out of the dataset's dataset.yaml",
         )
-    spoilt = [row.file for row in files if row.role == "events" and row not in good]
-    if spoilt:
+    for role in ("events", "companion"):
+        spoilt = [row.file for row in files if row.role == role and row not in good]
+        if not spoilt:
+            continue
         raise Rejection(
-            problem="events file not usable",
+            problem=f"{role} file not usable",
             found=", ".join(spoilt),
             wanted="the file that the manifest names",
             advice="See its own line in this table",
