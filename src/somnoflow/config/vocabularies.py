@@ -7,6 +7,9 @@ A dataset names the vocabularies its files use under `vocabulary`; what it says 
 - Movement time, unscored and unknown (`?`) are `unscored`: no AASM stage is the same.
 - Numbers belong to a vocabulary only where one program alone writes them (`profusion`): 4 is S4 in
   one laboratory and REM in the next, so a dataset lists its own codes.
+- Events are in a vocabulary with stages only where whoever writes the one always scores the other
+  (NSRR, Profusion): a dataset that names a vocabulary with hypopneas has an AHI, and one without
+  them must not get an AHI of 0. So `edf+events` is one of its own.
 - Case and blanks of a label do not count, so `Arousal (Standard)` covers `AROUSAL (STANDARD)`.
 - A respiratory-effort-related arousal is an `arousal` where it is scored as one, and nothing where
   it is scored as a respiratory event (`RERA`).
@@ -21,7 +24,7 @@ EventName = Literal[
     "obstructive_apnea", "central_apnea", "mixed_apnea", "hypopnea", "desaturation", "arousal"
 ]  # fmt: skip
 MarkName = Literal["lights_off", "lights_on"]
-VocabularyName = Literal["rk", "aasm", "edf+", "nsrr", "profusion"]
+VocabularyName = Literal["rk", "aasm", "edf+", "edf+events", "nsrr", "profusion"]
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,9 @@ VOCABULARIES: dict[VocabularyName, Vocabulary] = {
             "Sleep stage ?": "unscored",
             "Movement time": "unscored",
         },
+        marks={"Lights off": "lights_off", "Lights on": "lights_on"},
+    ),
+    "edf+events": Vocabulary(
         events={
             "Obstructive apnea": "obstructive_apnea",
             "Central apnea": "central_apnea",
@@ -93,7 +99,6 @@ VOCABULARIES: dict[VocabularyName, Vocabulary] = {
             "Oxygen desaturation": "desaturation",
             "EEG arousal": "arousal",
         },
-        marks={"Lights off": "lights_off", "Lights on": "lights_on"},
     ),
     # EventConcept of the National Sleep Research Resource (https://sleepdata.org).
     "nsrr": Vocabulary(
