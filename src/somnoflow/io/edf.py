@@ -1,127 +1,123 @@
-"""Read EDF and EDF+ recordings; refuse what cannot be trusted, with the reason.
+"""Read EDF, EDF+, BDF and BDF+ recordings and annotations; refuse what cannot be trusted.
 
-edfio decodes the signals. Before it may, the header is compared with the file: a header can lie
-about sizes, and a truncated download looks like a short night. What is decided here:
+The header is checked against the file first (`edf_header`), then samples are copied from it as they
+are and converted to physical values in float32. Tests compare them with edfio and MNE. A library
+would read the header a second time, by rules of its own: MNE up-samples mixed rates without a word,
+edfio drops a damaged annotation among good ones. What is decided here:
 
-- A file that ends before its header says, or goes on for a data record or more after it, is
-  refused: nobody knows how long that night is. Less than a record too much is junk and ignored.
-- Zero data records, and -1 (a recorder that never closed the file), are refused.
-- A file with gaps is refused, whatever it calls itself: the clock of each data record is read.
-- A start that is no date, or is anonymised, is None; the recording is used.
-- A damaged signal (no range, no rate) costs that signal, not the night.
-- Header texts are UTF-8, else Latin-1: the micro sign is often outside ASCII.
+- Gaps are found by the clock that EDF+ writes into each data record, not by the file's name: they
+  become segments, with a note, also in a file that calls itself continuous (EDF+C).
+- A clock may be out by 1 ms from one data record to the next, as recorders round it. One that runs
+  backwards or lets data records overlap by more is refused: nobody knows when these samples were
+  taken. One that drifts from the sampling is noted from 10 ms on, and refused from half an epoch
+  on, where stages would go to the wrong epoch.
+- The first data record's clock is added to the start of the recording (a sub-second start), and
+  annotations count from there.
+- EDF+D without any clock is refused: it has gaps, and nobody knows where.
+- A signal without a usable range or without samples costs that signal, not the night. So does one
+  whose steps float32 cannot tell apart.
+- Signals of one label are all given. The trigger channel of BDF ("Status") is no signal.
+- One malformed annotation refuses the file: among good ones it may be a lost stage. Annotations
+  without a text say nothing and are left out.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import datetime
-from decimal import Decimal, InvalidOperation
+from collections.abc import Iterator
+from datetime import datetime, timedelta
 from itertools import pairwise
-from math import isfinite
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from edfio import AnonymizedDateError, Edf, EdfSignal, read_edf
 
+from somnoflow.io.edf_header import (
+    BDF,
+    EXPORT_AGAIN,
+    Header,
+    SignalHeader,
+    damaged,
+    read_header,
+)
+from somnoflow.io.edf_tal import STAMP_BYTES, Tal, read_stamps, read_tals
 from somnoflow.io.rejection import Rejection
+from somnoflow.io.source import (
+    CLOCK_TOLERANCE,
+    COPY_AGAIN,
+    LONGEST_SECONDS,
+    Segment,
+    SourceRecording,
+    SourceSignal,
+    implausible,
+    note_gaps,
+    readable,
+)
 
-_FIXED_HEADER = 256
-_SIGNAL_HEADER = 256
-_LABEL = 16
-_SAMPLES = 216  # bytes of a signal's header before its samples per data record
-_TIMEKEEPING = b"EDF Annotations"
-_CLOCK_TOLERANCE = Decimal("0.001")
-_COPY_AGAIN = "Copy or download the file again, or leave it out of the manifest"
-_EXPORT_AGAIN = "Open the file in an EDF viewer, and export it again"
-
-
-@dataclass(frozen=True)
-class SourceSignal:
-    """One signal of a recording as its header describes it.
-
-    `physical()` gives all samples in the header's unit (float64), `limits` the values at the
-    recorder's digital limits and `step` the value of one digital step, in the same unit. It raises
-    `Rejection` where the header gives no range or no rate.
-    """
-
-    label: str
-    unit: str
-    sampling_rate: float
-    limits: tuple[float, float]
-    step: float
-    physical: Callable[[], npt.NDArray[np.float64]]
-
-
-@dataclass(frozen=True)
-class SourceRecording:
-    """An open recording: signals are read only when asked for."""
-
-    path: Path
-    start: datetime | None
-    seconds: float
-    signals: tuple[SourceSignal, ...]
-
-
-@dataclass(frozen=True)
-class _Layout:
-    """Where things are in the file, as its header says."""
-
-    header_bytes: int
-    records: int
-    record_seconds: float
-    record_bytes: int
-    clock: slice | None
-    encoding: str
+LARGEST_DRIFT = 15.0
+NOTED_DRIFT = 0.01
+MOST_ANNOTATIONS = 1_000_000
+_TOLERANCE = CLOCK_TOLERANCE + 1e-9  # times are sums of floats
+_TRIGGERS = "Status"
+_BYTES_AT_ONCE = 1 << 25
+_FLOAT32_DIGITS = 24
+_LARGEST_VALUE = 1e30
+_SCORING_AGAIN = "Open the scoring in an EDF viewer, and export it again"
 
 
 def open_recording(path: Path) -> SourceRecording:
-    """Open an EDF or EDF+C recording.
+    """Open a recording of the EDF family.
 
     Raises
     ------
     Rejection
-        When the file is empty, truncated, not EDF, has no data, is discontinuous or unreadable.
+        When the file is empty, truncated, not EDF or BDF, has no signals or no data, or has a
+        header or a clock that contradicts itself.
     """
-    edf, layout = _open(path)
-    if not edf.signals:
+    header = read_header(path)
+    signals = [one for one in header.signals if header.family is not BDF or one.label != _TRIGGERS]
+    if not signals:
         raise Rejection(
             problem="no signals",
-            found="an EDF file with annotations only",
+            found=f"a {header.family.name} file with annotations only",
             wanted="a recording",
             advice="Check that this is the recording and not the scoring",
         )
-    _require_continuous(path, layout)
+    times = _read_clock(path, header)
+    edges = _find_edges(times, header)
+    segments = _find_segments(times, header, edges=edges)
+    drift = _measure_drift(times, header, edges=edges)
+    notes = _note_clock(header, first=float(times[0]), drift=drift, segments=segments)
     return SourceRecording(
         path=path,
-        start=_start(edf),
-        # Records of 0.1 s and the like add up to 299.99999999999994 s: that is 300 s.
-        seconds=round(layout.records * layout.record_seconds, 6),
-        signals=tuple(_source_signal(signal) for signal in edf.signals),
+        start=_shift(header.start, times[0]),
+        seconds=round(segments[-1].onset + segments[-1].seconds, 6),
+        signals=tuple(_source_signal(path, header, signal, edges=edges) for signal in signals),
+        segments=segments,
+        notes=(*header.notes, *notes),
     )
 
 
 def read_annotations(path: Path) -> tuple[datetime | None, list[tuple[float, float, str]]]:
-    """Give the start and all annotations (onset s, duration s, text) of an EDF+ file.
+    """Give the start and all annotations (onset s, duration s, text), in order of time.
 
     Raises
     ------
     Rejection
-        When the file cannot be read or holds no annotation.
+        When the file cannot be read, holds an annotation that is none, or holds none at all.
     """
-    edf, _ = _open(path)
-    try:
-        found = [
-            (float(one.onset), float(one.duration or 0), str(one.text).strip())
-            for one in edf.annotations
-        ]
-    except (ValueError, IndexError) as error:
-        raise Rejection(
-            problem="the annotations cannot be read",
-            found=f"{path.name}: {error}",
-            wanted="EDF+ annotations in UTF-8",
-            advice="Open the scoring in an EDF viewer, and export it again",
-        ) from error
+    header = read_header(path)
+    late = 0.0
+    found: list[tuple[float, float, str]] = []
+    for channel in header.annotations:
+        for number, tals in _read_lists(path, header, channel):
+            if number == 0 and channel is header.annotations[0] and tals and not tals[0].texts[0]:
+                late = tals[0].onset
+            found += [
+                (tal.onset, tal.duration, text.strip())
+                for tal in tals
+                for text in tal.texts
+                if text.strip()
+            ]
+            if len(found) > MOST_ANNOTATIONS:
+                raise implausible(f"more than {MOST_ANNOTATIONS} annotations")
     if not found:
         raise Rejection(
             problem="no annotations",
@@ -129,215 +125,212 @@ def read_annotations(path: Path) -> tuple[datetime | None, list[tuple[float, flo
             wanted="an EDF+ file with annotations",
             advice="Check that this is the scoring and not the recording",
         )
-    return _start(edf), found
-
-
-def _open(path: Path) -> tuple[Edf, _Layout]:
-    try:
-        layout = _compare_header_with_size(path)
-        return read_edf(path, header_encoding=layout.encoding), layout
-    except OSError as error:
-        raise Rejection(
-            problem="cannot be opened",
-            found=error.strerror or type(error).__name__,
-            wanted="a readable file",
-            advice="Check that the file exists and that you may read it",
-        ) from error
-    except (ValueError, KeyError, IndexError) as error:
-        raise Rejection(
-            problem="not a valid EDF file",
-            found=f"edfio: {error}",
-            wanted="EDF or EDF+",
-            advice=_EXPORT_AGAIN,
-        ) from error
-
-
-def _compare_header_with_size(path: Path) -> _Layout:
-    size = path.stat().st_size
-    if size == 0:
-        raise Rejection(
-            problem="empty file", found="0 bytes", wanted="an EDF file", advice=_COPY_AGAIN
-        )
-    with path.open("rb") as file:
-        fixed = file.read(_FIXED_HEADER)
-        if len(fixed) < _FIXED_HEADER or fixed[:8].strip() != b"0":
-            raise Rejection(
-                problem="not an EDF file",
-                found=f"a file of {size} bytes that begins with {fixed[:8]!r}",
-                wanted="an EDF header (256 bytes beginning with '0')",
-                advice="Export the recording as EDF or EDF+",
-            )
-        header_bytes = _number(fixed[184:192], "number of header bytes")
-        records = _number(fixed[236:244], "number of data records", least=-1)
-        seconds = _seconds(fixed[244:252])
-        signals = _number(fixed[252:256], "number of signals", least=1)
-        wanted = _FIXED_HEADER + _SIGNAL_HEADER * signals
-        if header_bytes != wanted:
-            raise _damaged(
-                f"{header_bytes} header bytes for {signals} signals", f"{wanted} header bytes"
-            )
-        if size < header_bytes:
-            raise Rejection(
-                problem="truncated file",
-                found=f"{size} bytes",
-                wanted=f"a header of {header_bytes} bytes and data",
-                advice=_COPY_AGAIN,
-            )
-        described = file.read(_SIGNAL_HEADER * signals)
-    labels = [described[_LABEL * n : _LABEL * (n + 1)].strip(b" \0") for n in range(signals)]
-    lengths = [
-        _number(described[begin : begin + 8], "samples per data record")
-        for begin in range(_SAMPLES * signals, (_SAMPLES + 8) * signals, 8)
-    ]
-    if seconds == 0 and any(label != _TIMEKEEPING for label in labels):
-        raise _damaged("data records of 0 seconds", "data records of more than 0 seconds")
-    layout = _Layout(
-        header_bytes=header_bytes,
-        records=records,
-        record_seconds=seconds,
-        record_bytes=2 * sum(lengths),
-        clock=_clock(labels, lengths),
-        encoding=_encoding(fixed + described),
+    _require_first(late)
+    return (
+        _shift(header.start, late),
+        sorted((round(onset - late, 9), duration, text) for onset, duration, text in found),
     )
-    _compare_records_with_size(layout, size=size)
-    return layout
 
 
-def _compare_records_with_size(layout: _Layout, *, size: int) -> None:
-    if layout.records < 1 or not layout.record_bytes:
-        raise Rejection(
-            problem="no data",
-            found=f"{layout.records} data records of {layout.record_bytes} bytes",
-            wanted="at least one data record",
-            advice="The recorder did not close the file; export it again",
-        )
-    wanted = layout.header_bytes + layout.record_bytes * layout.records
-    if size < wanted:
-        raise Rejection(
-            problem="truncated file",
-            found=f"{size} bytes",
-            wanted=f"{wanted} bytes, as the header says",
-            advice=_COPY_AGAIN,
-        )
-    if size >= wanted + layout.record_bytes:
-        raise Rejection(
-            problem="longer than its header says",
-            found=f"{size} bytes, room for "
-            f"{(size - layout.header_bytes) // layout.record_bytes} data records",
-            wanted=f"{wanted} bytes for the {layout.records} data records of the header",
-            advice=_EXPORT_AGAIN,
-        )
+def _read_lists(
+    path: Path, header: Header, channel: SignalHeader
+) -> Iterator[tuple[int, list[Tal]]]:
+    for first, block in _read_columns(path, header, channel.columns):
+        for number, record in enumerate(block, first):
+            try:
+                yield number, read_tals(record.tobytes())
+            except ValueError as error:
+                raise Rejection(
+                    problem="the annotations cannot be read",
+                    found=f"{error} in data record {number + 1} of {path.name}",
+                    wanted="EDF+ annotations: onset, duration and texts",
+                    advice=_SCORING_AGAIN,
+                ) from error
 
 
-def _clock(labels: list[bytes], lengths: list[int]) -> slice | None:
-    """Give the bytes of a data record that hold its clock, where it has one (EDF+)."""
-    if _TIMEKEEPING not in labels:
-        return None
-    number = labels.index(_TIMEKEEPING)
-    begin = 2 * sum(lengths[:number])
-    return slice(begin, begin + 2 * lengths[number])
-
-
-def _require_continuous(path: Path, layout: _Layout) -> None:
-    """Compare the clock of each data record with the one before it."""
-    if layout.clock is None:
-        return
-    records = np.memmap(
-        path,
-        np.uint8,
-        mode="r",
-        offset=layout.header_bytes,
-        shape=(layout.records, layout.record_bytes),
-    )
-    stamps = [record.tobytes().split(b"\x14", 1)[0] for record in records[:, layout.clock]]
-    try:
-        times = [Decimal(stamp.decode("ascii")) for stamp in stamps]
-    except (InvalidOperation, UnicodeDecodeError) as error:
-        raise _damaged("a data record without its time", "the time of each data record") from error
-    step = Decimal(repr(layout.record_seconds))
-    for number, (before, after) in enumerate(pairwise(times), 2):
-        if abs(after - before - step) > _CLOCK_TOLERANCE:
+def _read_clock(path: Path, header: Header) -> npt.NDArray[np.float64]:
+    """Give each data record's seconds after the start in the header, shape (records,)."""
+    step = float(header.record_seconds)
+    if not header.annotations:
+        if header.reserved.startswith(f"{header.family.name}+D"):
             raise Rejection(
-                problem="the recording has gaps (EDF+D)",
-                found=f"data record {number} begins {after} s after the start",
-                wanted=f"{before + step} s: a continuous recording (EDF or EDF+C)",
-                advice="Export the recording as EDF+C, one file for each continuous part",
+                problem="gaps at unknown times",
+                found=f"{header.reserved} without the clock of its data records",
+                wanted=f"a channel '{header.family.annotations}'",
+                advice=EXPORT_AGAIN,
             )
+        return np.arange(header.records, dtype=np.float64) * np.float64(step)
+    columns = header.annotations[0].columns
+    columns = slice(columns.start, min(columns.stop, columns.start + STAMP_BYTES))
+    blocks = _read_columns(path, header, columns)
+    times = np.concatenate([read_stamps(block) for _, block in blocks])
+    absent = np.flatnonzero(np.isnan(times))
+    if absent.size:
+        raise damaged(
+            f"data record {absent[0] + 1} without its time", "the time of each data record"
+        )
+    _require_first(times[0])
+    late = np.diff(times) - step
+    overlaps = np.flatnonzero(late < -_TOLERANCE)
+    if overlaps.size:
+        number = int(overlaps[0])
+        raise Rejection(
+            problem="the clock of the data records runs backwards",
+            found=f"data record {number + 2} begins {times[number + 1]:.10g} s after the start",
+            wanted=f"{times[number] + step:.10g} s or later",
+            advice=EXPORT_AGAIN,
+        )
+    if times[-1] - times[0] > LONGEST_SECONDS:
+        raise implausible(f"a recording of {(times[-1] - times[0]) / 86400:.1f} days with its gaps")
+    return times
 
 
-def _encoding(header: bytes) -> str:
-    try:
-        header.decode("utf-8")
-    except UnicodeDecodeError:
-        return "latin-1"
-    return "utf-8"
+def _require_first(seconds: float) -> None:
+    if not 0 <= seconds <= LONGEST_SECONDS:
+        raise damaged(
+            f"a first data record {seconds:g} s after the start", "a fraction of a second"
+        )
 
 
-def _damaged(found: str, wanted: str) -> Rejection:
-    return Rejection(problem="damaged EDF header", found=found, wanted=wanted, advice=_COPY_AGAIN)
+def _find_edges(times: npt.NDArray[np.float64], header: Header) -> list[int]:
+    """Give the first data record of each segment, and the number of data records."""
+    late = np.diff(times) - float(header.record_seconds)
+    return [0, *(np.flatnonzero(late > _TOLERANCE) + 1).tolist(), len(times)]
 
 
-def _number(text: bytes, name: str, *, least: int = 0) -> int:
-    try:
-        value = int(text.decode("ascii"))
-    except ValueError as error:
-        raise _damaged(f"{name} is {text!r}", "a whole number") from error
-    if not least <= value <= 10**8:
-        raise _damaged(f"{name} is {value}", f"a number from {least} to {10**8}")
-    return value
+def _find_segments(
+    times: npt.NDArray[np.float64], header: Header, *, edges: list[int]
+) -> tuple[Segment, ...]:
+    segments: list[Segment] = []
+    end = 0.0
+    for first, last in pairwise(edges):
+        # A clock that is slower than the sampling must not make segments overlap.
+        onset = round(max(float(times[first] - times[0]), end), 6)
+        # Records of 0.1 s and the like add up to 299.99999999999994 s: that is 300 s.
+        seconds = round(float((last - first) * header.record_seconds), 6)
+        end = onset + seconds
+        segments.append(Segment(onset, seconds))
+    return tuple(segments)
 
 
-def _seconds(text: bytes) -> float:
-    name = "duration of a data record"
-    try:
-        value = float(text.decode("ascii"))
-    except ValueError as error:
-        raise _damaged(f"{name} is {text!r}", "seconds") from error
-    if not (isfinite(value) and value >= 0):
-        raise _damaged(f"{name} is {value}", "seconds")
-    return value
+def _measure_drift(times: npt.NDArray[np.float64], header: Header, *, edges: list[int]) -> float:
+    """Give the most that the clock departs from the sampling within a segment, in seconds."""
+    begins = np.repeat(edges[:-1], np.diff(edges))
+    expected = times[begins] + float(header.record_seconds) * (np.arange(len(times)) - begins)
+    drift = float(np.abs(times - expected).max())
+    if drift > LARGEST_DRIFT:
+        raise Rejection(
+            problem="the clock of the data records departs from the sampling",
+            found=f"{drift:g} s without a gap",
+            wanted=f"at most {LARGEST_DRIFT:g} s, half an epoch",
+            advice="Check the duration of a data record in the header, and export the file again",
+        )
+    return drift
 
 
-def _start(edf: Edf) -> datetime | None:
-    try:
-        return edf.startdatetime
-    except (AnonymizedDateError, ValueError, IndexError, OverflowError):
-        return None
+def _note_clock(
+    header: Header, *, first: float, drift: float, segments: tuple[Segment, ...]
+) -> list[str]:
+    """Say what the clock tells beyond a continuous recording that begins with the file."""
+    notes = list(note_gaps(segments))
+    if notes and header.reserved.startswith(f"{header.family.name}+C"):
+        notes.append(f"the header calls the recording {header.reserved}, without gaps")
+    if first >= 1:
+        notes.append(f"first data record begins {first:g} s after the start in the header")
+    if drift >= NOTED_DRIFT:
+        notes.append(f"the clock departs from the sampling by up to {drift:.3g} s")
+    return notes
 
 
-def _source_signal(signal: EdfSignal) -> SourceSignal:
-    label = signal.label.strip(" \0")
-    try:
-        low, high = sorted(map(float, signal.physical_range))
-        digital_low, digital_high = sorted(signal.digital_range)
-    except ValueError:
-        low = high = digital_low = digital_high = 0
-    usable = isfinite(low) and isfinite(high) and low < high and digital_low < digital_high
-    rate = float(signal.sampling_frequency)
+def _shift(start: datetime | None, seconds: float) -> datetime | None:
+    return None if start is None else start + timedelta(seconds=float(seconds))
 
-    def physical() -> npt.NDArray[np.float64]:
-        # edfio gives digital values where the range is unusable: they must not pass for microvolts.
+
+def _source_signal(
+    path: Path, header: Header, signal: SignalHeader, *, edges: list[int]
+) -> SourceSignal:
+    usable = _is_usable(signal)
+    first, last = signal.physical if usable and signal.physical else (0.0, 0.0)
+    low, high = signal.digital if usable and signal.digital else (0, 1)
+    gain = (last - first) / (high - low)
+
+    def physical() -> tuple[npt.NDArray[np.float32], ...]:
+        # Digital values must not pass for microvolts.
         if not usable:
             raise Rejection(
                 problem="damaged signal header",
-                found=f"'{label}' without a usable physical and digital range",
+                found=f"'{signal.label}' without a usable physical and digital range",
                 wanted="a minimum below a maximum, each a number",
-                advice=_EXPORT_AGAIN,
+                advice=EXPORT_AGAIN,
             )
-        if not rate:
+        if not signal.samples:
             raise Rejection(
                 problem="no samples",
-                found=f"'{label}' with 0 samples per data record",
+                found=f"'{signal.label}' with 0 samples per data record",
                 wanted="at least one",
-                advice=_EXPORT_AGAIN,
+                advice=EXPORT_AGAIN,
             )
-        return np.asarray(signal.data, np.float64)
+        records = np.empty((header.records, signal.samples), np.float32)
+        for begin, block in _read_columns(path, header, signal.columns):
+            part = records[begin : begin + len(block)]
+            np.multiply(
+                _decode(block, header), gain, out=part, dtype=np.float32, casting="same_kind"
+            )
+        records += np.float32(first - low * gain)
+        return tuple(records[begin:end].reshape(-1) for begin, end in pairwise(edges))
 
     return SourceSignal(
-        label=label,
-        unit=signal.physical_dimension.strip(" \0"),
-        sampling_rate=rate,
-        limits=(low, high),
-        step=(high - low) / (digital_high - digital_low) if usable else 0.0,
+        label=signal.label,
+        unit=signal.unit,
+        sampling_rate=float(signal.samples / header.record_seconds),
+        limits=(min(first, last), max(first, last)),
+        step=abs(gain),
         physical=physical,
     )
+
+
+def _is_usable(signal: SignalHeader) -> bool:
+    """Say whether a signal has a range whose steps float32 can hold."""
+    if signal.physical is None or signal.digital is None:
+        return False
+    low, high = signal.digital
+    reach = max(map(abs, signal.physical))
+    step = abs(signal.physical[1] - signal.physical[0]) / (high - low)
+    return 1 / _LARGEST_VALUE < reach < _LARGEST_VALUE and reach / 2**_FLOAT32_DIGITS <= step
+
+
+def _read_columns(
+    path: Path, header: Header, columns: slice
+) -> Iterator[tuple[int, npt.NDArray[np.uint8]]]:
+    """Give the number of a data record, and the bytes of `columns` from there on, block by block.
+
+    The file is mapped, since that copies only what is asked for, and in parts, since pages that are
+    mapped count as memory used.
+    """
+    at_once = max(1, _BYTES_AT_ONCE // header.record_bytes)
+    with readable(path):
+        if path.stat().st_size < header.data_end:
+            raise Rejection(
+                problem="truncated file",
+                found="a file that became shorter while it was read",
+                wanted=f"{header.data_end} bytes",
+                advice=COPY_AGAIN,
+            )
+        for first in range(0, header.records, at_once):
+            block = np.memmap(
+                path,
+                np.uint8,
+                mode="r",
+                offset=header.header_bytes + first * header.record_bytes,
+                shape=(min(at_once, header.records - first), header.record_bytes),
+            )
+            yield first, np.ascontiguousarray(block[:, columns])
+
+
+def _decode(block: npt.NDArray[np.uint8], header: Header) -> npt.NDArray[np.int16 | np.int32]:
+    """Give the digital values of shape (records, samples)."""
+    if header.family is not BDF:
+        return block.view("<i2")
+    wide = np.zeros((len(block), block.shape[1] // BDF.sample_bytes, 4), np.uint8)
+    wide[:, :, 1:] = block.reshape(len(block), -1, BDF.sample_bytes)
+    return wide.view("<i4")[:, :, 0] >> 8  # the sign is in the highest byte

@@ -1,16 +1,28 @@
-"""What an open recording is, whatever its format.
+"""What an open recording is, whatever its format, and what no sleep recording is.
 
 Headers are read when a recording is opened, samples only when they are asked for: a night of many
 channels costs no more than the channels that are used.
+
+More than 14 days, or more than 100 kHz, is no sleep recording but a damaged header: it is refused
+before memory is asked for.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+
+from somnoflow.io.rejection import Rejection
+
+COPY_AGAIN = "Copy or download the file again, or leave it out of the manifest"
+LONGEST_SECONDS = 14 * 24 * 3600
+HIGHEST_RATE = 100_000
+CLOCK_TOLERANCE = 0.001  # s, by which recorders round their clocks
+FIRST_YEAR, LAST_YEAR = 1985, 2084  # EDF can tell these apart
 
 
 @dataclass(frozen=True)
@@ -57,3 +69,36 @@ class SourceRecording:
     signals: tuple[SourceSignal, ...]
     segments: tuple[Segment, ...]
     notes: tuple[str, ...]
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Turn what the system says of a file that it cannot read into a rejection."""
+    try:
+        yield
+    except OSError as error:
+        raise Rejection(
+            problem="cannot be opened",
+            found=error.strerror or str(error) or type(error).__name__,
+            wanted="a readable file",
+            advice=f"Check that {path.name} exists and that you may read it",
+        ) from error
+
+
+def implausible(found: str) -> Rejection:
+    """Give the rejection of a header that describes no sleep recording."""
+    return Rejection(
+        problem="implausible header",
+        found=found,
+        wanted=f"at most {LONGEST_SECONDS // 86400} days, at at most {HIGHEST_RATE} Hz",
+        advice="Check the recording in the program that made it, and export it again",
+    )
+
+
+def note_gaps(segments: tuple[Segment, ...]) -> tuple[str, ...]:
+    """Say how many gaps a recording has, and their length in all."""
+    gaps = len(segments) - 1
+    if not gaps:
+        return ()
+    missing = segments[-1].onset + segments[-1].seconds - sum(one.seconds for one in segments)
+    return (f"{gaps} gap{'s' if gaps > 1 else ''}, {missing:g} s in all",)
