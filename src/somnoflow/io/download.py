@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_EXCEPTION, CancelledError, ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from dataclasses import replace
 from io import FileIO
 from pathlib import Path
 
@@ -243,7 +244,7 @@ class _Job:
                 furthest = max(furthest, part.size)
                 wait_s = _wait(failures, asked=failure.wait_s)
                 if failures == ATTEMPTS or wait_s > LONGEST_WAIT_S:
-                    raise
+                    raise _given_up(failure, attempt=failures, kept=part.size) from None
                 text = f"{row.file}: {failure.problem} ({failure.found})"
                 again = self._publisher.masked(text)
                 logger.info("%s; once more in %.0f s", again, wait_s)
@@ -270,14 +271,14 @@ class _Job:
             for chunk in answer.chunks:
                 self._flow.admit(len(chunk))
                 if row.bytes is not None and part.size + len(chunk) > row.bytes:
-                    raise _wrong(f"more than {row.bytes} bytes", f"{row.bytes}")
+                    raise _wrong(f"more than {row.bytes} bytes", f"{row.bytes} bytes")
                 part.write(chunk)
         if row.bytes is not None and part.size < row.bytes:
             raise Interruption(
                 problem="the connection was closed in the middle",
                 found=f"{part.size} bytes",
-                wanted=f"{row.bytes}",
-                advice="The next start goes on from there",
+                wanted=f"{row.bytes} bytes",
+                advice="Try again later",
             )
 
 
@@ -317,6 +318,16 @@ def _busy() -> Rejection:
         found="another process at work on it",
         wanted="one at a time",
         advice="Wait until that one has ended, and look for it with: ps aux | grep somnoflow",
+    )
+
+
+def _given_up(failure: Interruption, *, attempt: int, kept: int) -> Interruption:
+    """Give the last failure with what a reader of the log wants to know of those before."""
+    stays = f"The first {kept} bytes are kept: the next start goes on from there"
+    return replace(
+        failure,
+        found=f"{failure.found} (attempt {attempt} of {ATTEMPTS})",
+        advice=stays if kept else failure.advice,
     )
 
 

@@ -8,6 +8,7 @@ digests are of those bytes; and that no text for people holds the token. Errors 
 """
 
 import http
+import http.client
 import logging
 import os
 import re
@@ -130,8 +131,9 @@ class Publisher:
         """
         url = self._url.replace(TOKEN, quote(self._token or "", safe=""))
         address = f"{url}/{quote(file)}"
-        if url.startswith("file:"):
-            return _open_file(Path(url2pathname(urlsplit(address).path)), offset=offset)
+        parts = urlsplit(address)
+        if parts.scheme == "file":
+            return _open_file(Path(url2pathname(parts.path)), offset=offset)
         return _open_http(self._threads.session, address, offset=offset)
 
 
@@ -242,7 +244,7 @@ def _ask(session: requests.Session, address: str, *, offset: int) -> requests.Re
         # Not inside `except`: a traceback must not lead to the error that names the address.
         raise failure
     raise Rejection(
-        problem="it leads in circles",
+        problem="the address leads in circles",
         found=f"more than {REDIRECTS} redirects",
         wanted="the file",
         advice="Correct `url` in dataset.yaml",
@@ -265,7 +267,7 @@ def redirected(address: str, target: str) -> str:
         there, scheme = "", "(no address)"
     if scheme not in wanted:
         raise Rejection(
-            problem="it leads elsewhere",
+            problem="the address leads elsewhere",
             found=f"a redirect to {scheme[:20]}",
             wanted=" or ".join(sorted(wanted)),
             advice="Correct `url` in dataset.yaml",
@@ -284,7 +286,7 @@ def _body(response: requests.Response) -> Iterator[bytes]:
                 problem="the connection was lost in the middle",
                 found=_root(error),
                 wanted="all of the file",
-                advice="The next start goes on from there",
+                advice="Try again later",
             )
         else:
             if not chunk:
@@ -358,8 +360,11 @@ def _root(error: BaseException) -> str:
     """Say what lies at the bottom of a failed connection, which does not name the address."""
     while (deeper := error.__cause__ or error.__context__) is not None:
         error = deeper
-    own = isinstance(error, OSError) and not isinstance(error, requests.RequestException)
-    return str(error) if own else type(error).__name__
+    if isinstance(error, http.client.IncompleteRead):
+        return "an early end"
+    if isinstance(error, OSError) and not isinstance(error, requests.RequestException):
+        return error.strerror or str(error)
+    return type(error).__name__
 
 
 def _wait_asked_for(header: str | None) -> float | None:
