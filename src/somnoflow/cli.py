@@ -12,6 +12,10 @@ from somnoflow.config.documents import DOCUMENTS, document
 from somnoflow.config.files import load_values
 from somnoflow.config.root import read_config
 from somnoflow.freshness import Verdict, judge
+from somnoflow.inspect.findings import MOST, inspect_folder
+from somnoflow.inspect.known import read_datasets
+from somnoflow.inspect.steps import next_steps
+from somnoflow.inspect.text import as_json, describe
 from somnoflow.io.atomic import atomic
 from somnoflow.io.inventory import (
     compare_sizes,
@@ -85,6 +89,19 @@ def _parser() -> argparse.ArgumentParser:
         "--records", type=Path, help="require just the recordings that this RECORDS names"
     )
     manifest.set_defaults(run=_manifest)
+
+    inspect = commands.add_parser(
+        "inspect", help="say what a folder of recordings holds, and how to use it"
+    )
+    inspect.add_argument("folder", type=Path, help="folder with the recordings")
+    inspect.add_argument(
+        "--all", action="store_true", help=f"read all headers and annotations, not {MOST} of a kind"
+    )
+    inspect.add_argument("--json", action="store_true", help="print the same for machines")
+    inspect.add_argument(
+        "--write", metavar="NAME", help="draft workflow/datasets/NAME/dataset.yaml for this folder"
+    )
+    inspect.set_defaults(run=_inspect)
     return parser
 
 
@@ -159,6 +176,28 @@ def _compare(folder: Path, *, manifest: Path, dataset: Dataset) -> int:
         "fit no pattern of dataset.yaml\n"
     )
     return 1 if wrong else 0
+
+
+def _inspect(options: argparse.Namespace) -> int:
+    written = DATASETS / options.write / "dataset.yaml" if options.write else None
+    if written is not None and written.exists():
+        raise ConfigError(f"{written} is there already. Wanted: another name after --write")
+    findings = inspect_folder(
+        options.folder,
+        datasets=read_datasets(DATASETS),
+        most=None if options.all else MOST,
+        name=options.write or "mylab",
+    )
+    if written is not None:
+        if findings.draft is None:
+            raise ConfigError(f"{options.folder} holds no recordings that a dataset could describe")
+        with atomic(written) as path:
+            path.write_text(findings.draft.text, encoding="utf-8")
+        findings = findings.as_drafted()
+    steps = next_steps(findings, datasets=DATASETS, written=written)
+    text = as_json(findings, steps=steps) if options.json else describe(findings, steps=steps)
+    sys.stdout.write(text)
+    return 0
 
 
 if __name__ == "__main__":
