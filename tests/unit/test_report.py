@@ -22,12 +22,22 @@ from somnoflow.config.evaluate import Evaluate
 from somnoflow.config.report import Report
 from somnoflow.evaluate.confusion import PROBABILITIES
 from somnoflow.fingerprint import closure, data_files
+from somnoflow.io.digest import sha256_file
 from somnoflow.report.figures import COLOURS, _density_image, _on_grid
 from somnoflow.report.sources import read_models, read_runs
+from somnoflow.signals.quality import Flag
 from somnoflow.stages import STAGE_NAMES
 
 MODELS = ("neuronet/EEG_C4/knn", "neuronet/EEG_C4/linear")
 SCRIPT = "<script>alert(1)</script>"
+LABELS = {
+    "EEG_C4": "C4-A1", "EEG_C3": "C3-A2", "EMG_CHIN": "EMG Chin", "ECG": "ECG", "SPO2": "SaO2",
+}  # fmt: skip
+FLAGS = {
+    "missing": Flag.MISSING, "zero": Flag.ZERO, "flat": Flag.FLAT, "clipped": Flag.CLIPPED,
+    "out_of_range": Flag.OUT_OF_RANGE, "line_noise": Flag.LINE_NOISE,
+    "disconnected": Flag.DISCONNECTED,
+}  # fmt: skip
 
 
 class Results:
@@ -36,14 +46,17 @@ class Results:
     def __init__(self, folder, *, nights=4, epochs=60, folds=2, models=MODELS, simulated=True):
         self.root = folder / "results"
         self.folder = folder
+        folder.mkdir(exist_ok=True)
         rng = np.random.default_rng(7)
         self.subjects = [f"sim/s{k:02d}" for k in range(nights)]
         self.stages = [night(rng, epochs) for _ in range(nights)]
+        self.flags = [night_flags(k, epochs) for k in range(nights)]
         fold_of = [k % folds for k in range(nights)]
         self.inputs = {
             "recordings": self._recordings(epochs, simulated=simulated),
             "rejected": self._rejected(),
             "channels": self._channels(epochs),
+            "packed": [self.pack()],
             "split": self._split(fold_of, folds),
             "metrics": [],
             "predictions": [],
@@ -52,9 +65,10 @@ class Results:
         for k, model in enumerate(models):
             self._model(rng, model, fold_of, skill=0.62 + 0.12 * k)
 
-    def page(self, *, hypnograms=1, **cfg):
+    def page(self, *, hypnograms=1, quality_recordings=2, **cfg):
         path = self.folder / "report.html"
-        report(**self.inputs, page=path, cfg=Report(hypnograms=hypnograms, **cfg))
+        cfg = Report(hypnograms=hypnograms, quality_recordings=quality_recordings, **cfg)
+        report(**self.inputs, page=path, cfg=cfg)
         return path.read_text(encoding="utf-8")
 
     def change(self, name, **columns):
@@ -70,7 +84,7 @@ class Results:
     def _write(self, name, rows, columns=None):
         path = self.root / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        pl.DataFrame(rows, schema=columns).write_csv(path, separator="\t")
+        pl.DataFrame(rows, schema=columns, orient="row").write_csv(path, separator="\t")
         return path
 
     def _recordings(self, epochs, *, simulated):
@@ -79,11 +93,14 @@ class Results:
             rows.append(
                 {
                     "dataset": "sim", "subject": subject, "recording": f"{subject[4:]}n1",
-                    "night": "1", "start": f"2001-01-{k + 1:02d}T22:3{k % 10}:00",
+                    "night": "1", "start": f"2001-01-{k % 31 + 1:02d}T22:3{k % 10}:00",
                     "hours": epochs * 30 / 3600, "epochs": epochs,
                     "scored": int((stage >= 0).sum()), "unscored": int((stage < 0).sum()),
                     **{name: int((stage == i).sum()) for i, name in enumerate(STAGE_NAMES)},
-                    "flat": 3 if k == 1 else 0, "simulated": simulated,
+                    "flat": 3 if k == 1 else 0, "lights_off_s": "" if k == 3 else 600 + 60.5 * k,
+                    "lights_on_s": "" if k else epochs * 30 - 600,
+                    "sleep_minutes": (stage > 0).sum() / 2, "ahi": "" if k == 2 else 7.25 + k,
+                    "simulated": simulated,
                     "notes": "annotation ends 12 epochs before the signal" if k == 2 else "",
                 }
             )  # fmt: skip
@@ -98,21 +115,54 @@ class Results:
         return self._write("signals/rejected.tsv", [row])
 
     def _channels(self, epochs):
-        rows = [
-            {
-                "dataset": "sim", "recording": f"{subject[4:]}n1", "channel": channel,
-                "source": "" if missing else label, "unit": "" if missing else "uV",
-                "sampling_rate": "" if missing else "128",
-                "zero": None if missing else 0,
-                "flat": None if missing else 3 * (k == 1), "clipped": None if missing else 0,
-                "epochs": None if missing else epochs,
-                "problem": "no label of the file matches" if missing else "",
-            }
-            for k, subject in enumerate(self.subjects)
-            for channel, label in (("EEG_C4", "C4-A1"), ("EMG_CHIN", "EMG Chin"))
-            if (missing := channel == "EMG_CHIN" and k == 3) or True
-        ]  # fmt: skip
-        return self._write("signals/channels.tsv", rows)
+        rows = []
+        for k, (subject, channels) in enumerate(zip(self.subjects, self.flags, strict=True)):
+            identity = {"dataset": "sim", "recording": f"{subject[4:]}n1"}
+            for channel, flags in channels.items():
+                missing = bool((flags == Flag.MISSING).all())
+                kept = flags[:0] if missing else flags
+                rows.append(
+                    identity
+                    | {
+                        "channel": channel, "source": "" if missing else LABELS[channel],
+                        "unit": "" if missing else "uV",
+                        "sampling_rate": "" if missing else "128",
+                        "amplitude": "" if missing else "23.4", "epochs": len(kept),
+                        **{name: int((kept & flag > 0).sum()) for name, flag in FLAGS.items()},
+                        "problem": "no label of the file matches" if missing else "",
+                        "remark": "no unit in the header; taken as uV" if k == 2 else "",
+                    }
+                )  # fmt: skip
+            offered = {"channel": "", "source": "Pleth", "unit": "", "sampling_rate": "64"}
+            rest = dict.fromkeys(["amplitude", "epochs", *FLAGS, "problem"], "")
+            rows.append(identity | offered | rest | {"remark": "not used"})
+        columns = list(rows[0])
+        return self._write("signals/channels.tsv", [[str(r[c]) for c in columns] for r in rows],
+                           columns)  # fmt: skip
+
+    def pack(self):
+        """Write the epoch table and its index anew."""
+        frames = []
+        for k, (subject, stage, flags) in enumerate(
+            zip(self.subjects, self.stages, self.flags, strict=True)
+        ):
+            first = len(stage) // 9 * (k == 1)
+            number = np.arange(first, len(stage), dtype=np.int32)
+            frames.append(
+                pl.DataFrame(
+                    {"dataset": "sim", "subject": subject, "recording": f"{subject[4:]}n1",
+                     "night": 1, "epoch": number, "onset_s": 30.0 * number,
+                     "stage": stage[first:].astype(np.int8),
+                     **{f"{name}_quality": found[first:] for name, found in flags.items()}}
+                )
+            )  # fmt: skip
+        folder = self.root / "packed" / "dataset=sim" / "shard=0"
+        folder.mkdir(parents=True, exist_ok=True)
+        pl.concat(frames).write_parquet(folder / "epochs.parquet")
+        digest = sha256_file(folder / "epochs.parquet")
+        index = folder / "index.json"
+        index.write_text(json.dumps({"sha256": {"epochs.parquet": digest}}))
+        return index
 
     def _split(self, fold_of, folds):
         content = []
@@ -178,6 +228,23 @@ class Results:
         )
         self.inputs["predictions"] += paths
         self.inputs["metrics"].append(metrics)
+
+
+def night_flags(k, epochs):
+    """Make the quality bits of one night: worse for a larger k, and the fourth has no chin EMG."""
+    flags = {channel: np.zeros(epochs, np.uint8) for channel in LABELS}
+    place = np.arange(epochs) * 100 // epochs
+    flags["EEG_C3"][place < 3] = Flag.FLAT | Flag.ZERO
+    flags["EEG_C3"][(place > 40) & (place < 41 + 2 * k)] = Flag.DISCONNECTED
+    flags["EMG_CHIN"][place % 25 == 7] = Flag.CLIPPED | Flag.OUT_OF_RANGE
+    flags["ECG"][place > 90 - k] = Flag.LINE_NOISE
+    flags["ECG"][epochs // 90] = Flag.OUT_OF_RANGE
+    flags["SPO2"][(place > 60) & (place < 62 + k)] = Flag.FLAT
+    for channel in flags if k == 2 else []:
+        flags[channel][(place > 50) & (place < 56)] = Flag.MISSING
+    if k % 4 == 3:
+        flags["EMG_CHIN"][:] = Flag.MISSING
+    return flags
 
 
 def night(rng, epochs):
@@ -275,8 +342,11 @@ def test_page_is_whole_and_navigable(page):
     assert reader.tags.count("h1") == 1
     assert len(reader.ids) == len(set(reader.ids))
     assert {link[1:] for link in reader.links} <= set(reader.ids)
-    for section in ("summary", "cohort", "rejected", "split", "results", "hypnograms",
-                    "training", "provenance", "versions", "reading"):  # fmt: skip
+    sections = (
+        "summary", "cohort", "rejected", "channels", "quality", "split", "results", "hypnograms",
+        "training", "provenance", "versions", "reading",
+    )  # fmt: skip
+    for section in sections:
         assert f"#{section}" in reader.links
     regions = [value for _, name, value in reader.attributes if name == "tabindex"]
     assert set(regions) == {"0"}
@@ -303,8 +373,8 @@ def test_networks_without_a_loss_are_named_and_not_drawn(page):
 
 def test_every_picture_has_a_text(page):
     images = Reader(page).images
-    # F1, stages, two models x four nights, pre-training, linear head
-    assert len(images) == 2 + 8 + 2
+    # F1, stages, quality of two nights, two models x four nights, pre-training, linear head
+    assert len(images) == 2 + 2 + 8 + 2
     assert all(len(image["alt"]) > 40 for image in images)
     assert all(int(image["width"]) and int(image["height"]) for image in images)
 
@@ -315,8 +385,11 @@ def test_simulated_is_said_on_top_and_in_each_caption(page, tmp_path):
                                                         "provenance")]  # fmt: skip
     shown = page[sections[0] : sections[1]] + page[sections[2] : sections[3]]
     captions = re.findall(r"<figcaption>(.*?)</figcaption>", shown, flags=re.DOTALL)
-    # 12 pictures, headline, two of the cohort, three per model
-    assert len(captions) == 12 + 1 + 2 + 6
+    # 12 pictures, headline, recordings, three per model
+    assert len(captions) == 12 + 1 + 1 + 6
+    data = page[page.index('id="channels"') : page.index('id="split"')]
+    # Remarks, channels, labels not used, each channel; shares, two pictures
+    assert data.count("<figcaption>") == data.count('class="badge">simulated<') == 4 + 3
     assert all('class="badge">simulated<' in caption for caption in captions)
     real = Results(tmp_path, models=(), simulated=False).page()
     assert "SIMULATED" not in real
@@ -405,6 +478,7 @@ def test_no_recording_could_be_used(tmp_path):
     for name in ("recordings", "channels"):
         path = results.inputs[name]
         path.write_text(path.read_text().splitlines()[0] + "\n")
+    results.inputs["packed"] = []
     text = results.page()
     assert "No recording could be used." in text
     assert "s99n1.edf" in text
@@ -595,4 +669,6 @@ def test_report_starts_without_the_heavy_packages():
 
 
 if __name__ == "__main__":
-    Results(Path(sys.argv[1]), nights=8, epochs=930, folds=4).page(hypnograms=8)
+    Results(Path(sys.argv[1]), nights=8, epochs=930, folds=4).page(
+        hypnograms=8, quality_recordings=12
+    )

@@ -6,6 +6,7 @@ rule report:
         recordings=paths.recordings,
         rejected=paths.rejected,
         channels=paths.channels,
+        packed=plan.all_shards(paths.packed_index),
         split=paths.split,
         metrics=plan.all_folds(paths.metrics),
         predictions=plan.all_folds(paths.predictions),
@@ -31,6 +32,7 @@ rule report:
             --recordings {input.recordings:q} \
             --rejected {input.rejected:q} \
             --channels {input.channels:q} \
+            --packed {input.packed:q} \
             --split {input.split:q} \
             --metrics {input.metrics:q} \
             --predictions {input.predictions:q} \

@@ -5,6 +5,7 @@ import logging
 from somnoflow.config.report import Report
 from somnoflow.entry import Input, Inputs, Output, command
 from somnoflow.report.page import render
+from somnoflow.report.quality import read_quality
 from somnoflow.report.sources import read_cohort, read_curves, read_models, read_runs
 
 
@@ -13,6 +14,7 @@ def report(
     recordings: Input,
     rejected: Input,
     channels: Input,
+    packed: Inputs,
     split: Input,
     metrics: Inputs,
     predictions: Inputs,
@@ -26,6 +28,8 @@ def report(
     ----------
     recordings, rejected, channels
         TSV tables of the signals.
+    packed
+        `index.json` of each packed shard; the quality of each epoch is in `epochs.parquet` beside.
     split
         Folds and roles.
     metrics
@@ -44,9 +48,12 @@ def report(
         cohort=read_cohort(
             recordings=recordings, rejected=rejected, channels=channels, split=split
         ),
+        quality=read_quality(packed),
         models=read_models(metrics=metrics, predictions=predictions),
         curves=read_curves(training),
-        runs=read_runs([recordings, rejected, channels, split, *training, *predictions, *metrics]),
+        runs=read_runs(
+            [recordings, rejected, channels, split, *training, *predictions, *metrics, *packed]
+        ),
         cfg=cfg,
     )
     page.write_text(text, encoding="utf-8")

@@ -12,3 +12,10 @@ class Report(Section):
     hypnograms: int = Field(
         8, ge=0, description="Number of test recordings whose hypnograms are drawn."
     )
+    quality_recordings: int = Field(
+        12,
+        ge=0,
+        description="Number of recordings whose signal quality is drawn: half of them those with "
+        "the largest share of unusable epochs, the others at even steps of rank down to the best; "
+        "all where there are fewer.",
+    )

@@ -1,32 +1,48 @@
-"""What the report says about the data: cohort, rejected and flagged files, split."""
+"""What the report says about the data: recordings, rejected files, remarks, split."""
 
+from datetime import datetime, timedelta
 from typing import Any
 
 import polars as pl
 
 from somnoflow.report.sources import ROLES, Cohort
-from somnoflow.report.tables import NOTHING, Table, count, make_table, plural, share
+from somnoflow.report.tables import (
+    NOTHING,
+    Table,
+    alike,
+    count,
+    decimal,
+    make_table,
+    plural,
+    share,
+)
 from somnoflow.stages import STAGE_NAMES
 
 MAX_GRID = 60
+MANY = 20
+MINUS = "\N{MINUS SIGN}"
+LIGHTS = {"lights_off_s": "Lights off", "lights_on_s": "Lights on"}
 
 
-def cohort_tables(cohort: Cohort) -> list[Table]:
-    """List the recordings, and the source of each channel."""
+def recordings_table(cohort: Cohort) -> Table:
+    """List the recordings."""
     mixed = cohort.simulated == "partly simulated"
     rows = []
     for row in cohort.recordings.iter_rows(named=True):
         stages = [share(row[name] or 0, row["scored"] or 0) for name in STAGE_NAMES]
-        hours = NOTHING if row["hours"] is None else f"{row['hours']:.1f}"
         start = (row["start"] or NOTHING).replace("T", " ")[:16]
+        lights = [clock(row[name], start=row["start_time"]) for name in LIGHTS]
         rows.append(
-            [row["recording"], row["subject"], row["night"] or NOTHING, start, hours,
-             count(row["epochs"]), count(row["scored"]), count(row["unscored"]), *stages,
-             *(["yes" if row["simulated"] else "no"] if mixed else [])]
+            [row["recording"], row["subject"], row["night"] or NOTHING, start,
+             decimal(row["hours"], places=1), *lights, decimal(row["sleep_minutes"], places=0),
+             decimal(row["ahi"], places=1), *stages, count(row["epochs"]), count(row["scored"]),
+             count(row["unscored"]), *(["yes" if row["simulated"] else "no"] if mixed else [])]
         )  # fmt: skip
-    numbers = ["Hours", "Epochs", "Scored", "Unscored", *STAGE_NAMES]
-    recordings = make_table(
-        f"{plural(len(rows), 'recording')}. Stages in % of the scored epochs; an epoch is 30 s.",
+    numbers = ["Hours", *LIGHTS.values(), "Sleep (min)", "AHI", *STAGE_NAMES, "Epochs", "Scored",
+               "Unscored"]  # fmt: skip
+    return make_table(
+        f"{plural(len(rows), 'recording')}. Stages in % of the scored epochs; an epoch is 30 s. "
+        "AHI: apneas and hypopneas per hour of sleep as scored, where the scoring names both.",
         columns=[
             "Recording", "Subject", "Night", "Start", *numbers, *(["Simulated"] if mixed else []),
         ],
@@ -34,52 +50,60 @@ def cohort_tables(cohort: Cohort) -> list[Table]:
         rows=rows,
         simulated=cohort.simulated,
     )  # fmt: skip
-    taken = cohort.channels.filter(pl.col("problem") == "")
-    by_channel = (
-        cohort.channels.group_by("dataset", "channel")
-        .agg(
-            asked=pl.len(),
-            taken=(pl.col("problem") == "").sum(),
-        )
-        .join(
-            taken.group_by("dataset", "channel").agg(
-                pl.col("source", "unit", "sampling_rate").unique().sort().str.join(", ")
-            ),
-            on=["dataset", "channel"],
-            how="left",
-        )
-        .sort("dataset", "channel")
-    )
-    channels = make_table(
-        "Where each channel comes from.",
-        columns=["Channel", "Data set", "Recordings with it", "Label in the file", "Unit",
-                 "Recorded at (Hz)"],
-        numeric=["Recordings with it"],
-        rows=[
-            [row["channel"], row["dataset"], f"{row['taken']:,} of {row['asked']:,}",
-             *(row[name] or NOTHING for name in ("source", "unit", "sampling_rate"))]
-            for row in by_channel.iter_rows(named=True)
-        ],
-        simulated=cohort.simulated,
-    )  # fmt: skip
-    return [recordings, channels]
 
 
-def rejected_table(cohort: Cohort) -> Table | None:
-    """List the files that were not used, each with its reason and what to do; None for none."""
-    rows = [
-        [row["file"] or row["recording"], row["dataset"], row["stage"], row["problem"],
-         row["found"] or NOTHING, row["wanted"] or NOTHING, row["advice"] or NOTHING]
-        for row in cohort.rejected.iter_rows(named=True)
-    ]  # fmt: skip
-    if not rows:
-        return None
-    return make_table(
-        f"{plural(len(rows), 'file')} not used.",
-        columns=["File", "Data set", "Found at", "Problem", "Found", "Wanted", "What to do"],
-        prose=["Problem", "Found", "Wanted", "What to do"],
-        rows=rows,
-    )
+def clock(seconds: float | None, *, start: datetime | None) -> str:
+    """Write a moment as clock time, or as hours and minutes from a start that is not known."""
+    if seconds is None:
+        return NOTHING
+    if start is not None:
+        return f"{start + timedelta(seconds=seconds):%H:%M}"
+    minutes = round(abs(seconds) / 60)
+    sign = "+" if seconds >= 0 else MINUS
+    return f"start {sign} {minutes // 60}:{minutes % 60:02d} h"
+
+
+def rejected_tables(cohort: Cohort) -> list[Table]:
+    """List the files that were not used, each with its reason and what to do.
+
+    Where they are many, a table of the reasons comes first.
+    """
+    rejected = cohort.rejected
+    tables = []
+    if rejected.height > MANY:
+        reasons = (
+            rejected.group_by("dataset", "stage", "problem", alike("advice"), maintain_order=True)
+            .agg(pl.len().alias("files"), pl.col("file", "recording", "advice").first())
+            .sort("files", "dataset", "problem", descending=[True, False, False])
+        )
+        tables.append(
+            make_table(
+                f"{plural(rejected.height, 'file')} not used, by reason.",
+                columns=["Problem", "Data set", "Found at", "Files", "For example", "What to do"],
+                numeric=["Files"],
+                prose=["What to do"],
+                rows=[
+                    [row["problem"], row["dataset"], row["stage"], count(row["files"]),
+                     row["file"] or row["recording"], row["advice"] or NOTHING]
+                    for row in reasons.iter_rows(named=True)
+                ],
+            )
+        )  # fmt: skip
+    if rejected.height:
+        tables.append(
+            make_table(
+                f"{plural(rejected.height, 'file')} not used.",
+                columns=["File", "Data set", "Found at", "Problem", "Found", "Wanted",
+                         "What to do"],
+                prose=["Problem", "Found", "Wanted", "What to do"],
+                rows=[
+                    [row["file"] or row["recording"], row["dataset"], row["stage"], row["problem"],
+                     row["found"] or NOTHING, row["wanted"] or NOTHING, row["advice"] or NOTHING]
+                    for row in rejected.iter_rows(named=True)
+                ],
+            )
+        )  # fmt: skip
+    return tables
 
 
 def extra_table(cohort: Cohort) -> Table | None:
@@ -97,42 +121,39 @@ def extra_table(cohort: Cohort) -> Table | None:
     )
 
 
-def flagged_tables(cohort: Cohort) -> list[Table]:
-    """List recordings and channels that were used, or only partly, and deserve a look."""
+def remark_tables(cohort: Cohort) -> list[Table]:
+    """List the remarks on recordings that were used; where they are many, alike ones first."""
+    noted = cohort.recordings.filter(pl.col("notes") != "")
     tables = []
-    noted = cohort.recordings.filter((pl.col("notes") != "") | (pl.col("flat") > 0))
-    if noted.height:
+    if noted.height > MANY:
+        kinds = (
+            noted.group_by("dataset", alike("notes"), maintain_order=True)
+            .agg(pl.len().alias("recordings"), pl.col("recording", "notes").first())
+            .sort("recordings", "dataset", "notes", descending=[True, False, False])
+        )
         tables.append(
             make_table(
-                f"{plural(noted.height, 'recording')} used, with remarks.",
-                columns=["Recording", "Data set", "Flat epochs", "Of epochs", "Remark"],
-                numeric=["Flat epochs", "Of epochs"],
+                f"Remarks on {plural(noted.height, 'recording')}. Remarks that differ in a number "
+                "only are counted together.",
+                columns=["Data set", "Recordings", "Remark", "For example"],
+                numeric=["Recordings"],
                 prose=["Remark"],
                 rows=[
-                    [row["recording"], row["dataset"], count(row["flat"]), count(row["epochs"]),
-                     row["notes"] or NOTHING]
-                    for row in noted.iter_rows(named=True)
+                    [row["dataset"], count(row["recordings"]), row["notes"], row["recording"]]
+                    for row in kinds.iter_rows(named=True)
                 ],
                 simulated=cohort.simulated,
             )
         )  # fmt: skip
-    bad = cohort.channels.filter(
-        (pl.col("problem") != "") | (pl.col("flat") > 0) | (pl.col("clipped") > 0)
-    )
-    if bad.height:
+    if noted.height:
         tables.append(
             make_table(
-                f"{plural(bad.height, 'channel')} missing or with flat or clipped epochs. A zero "
-                "line (nothing was recorded) is flat too.",
-                columns=["Recording", "Data set", "Channel", "Label in the file", "Epochs",
-                         "Zero line", "Flat", "Clipped", "Why missing"],
-                numeric=["Epochs", "Zero line", "Flat", "Clipped"],
-                prose=["Why missing"],
+                f"{plural(noted.height, 'recording')} used, with remarks.",
+                columns=["Recording", "Data set", "Remark"],
+                prose=["Remark"],
                 rows=[
-                    [row["recording"], row["dataset"], row["channel"], row["source"] or NOTHING,
-                     *(count(row[name]) for name in ("epochs", "zero", "flat", "clipped")),
-                     row["problem"] or NOTHING]
-                    for row in bad.iter_rows(named=True)
+                    [row["recording"], row["dataset"], row["notes"]]
+                    for row in noted.iter_rows(named=True)
                 ],
                 simulated=cohort.simulated,
             )

@@ -74,7 +74,8 @@ class Picture:
     simulated: str = ""
 
 
-def _picture(figure: Figure, *, alt: str, caption: str, simulated: str) -> Picture:
+def make_picture(figure: Figure, *, alt: str, caption: str, simulated: str) -> Picture:
+    """Write a figure as SVG, without anything that changes from run to run."""
     buffer = io.StringIO()
     nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
     FigureCanvasSVG(figure).print_svg(buffer, metadata=nothing)
@@ -123,7 +124,7 @@ def stage_distribution(recordings: pl.DataFrame, *, simulated: str) -> Picture:
     totals = ", ".join(
         f"{name} {share(int(sums[name].sum()), int(sums['epochs'].sum()))}" for name in STAGE_NAMES
     )
-    return _picture(
+    return make_picture(
         figure,
         alt=f"Stacked bars of stage shares, one per {by}. All epochs together: {totals}.",
         caption=f"Share of each true stage, one bar per {'data set' if by == 'dataset' else by}; "
@@ -157,7 +158,7 @@ def f1_by_stage(models: Sequence[tuple[str, dict[str, Any]]], *, simulated: str)
         axes.set_axisbelow(True)
     all_axes[0].set_yticks(range(len(models)), [name for name, _ in models], parse_math=False)
     confidence = models[0][1]["intervals"]["confidence"]
-    return _picture(
+    return make_picture(
         figure,
         alt="F1 by stage: " + "; ".join(said) + ".",
         caption=f"F1 of each stage and macro F1 (dot) with the {100 * confidence:g} % interval "
@@ -191,8 +192,8 @@ def hypnogram(epochs: pl.DataFrame, *, recording: str, model: str, simulated: st
     hours = np.arange(len(stage) + 1) * EPOCH_SECONDS / 3600
     figure = Figure(figsize=(10, 3.5), layout="constrained")
     upper, middle, lower = figure.subplots(3, 1, sharex=True, height_ratios=(1, 1, 0.75))
-    _draw_stages(upper, stage, hours, "true")
-    _draw_stages(middle, predicted, hours, "predicted")
+    draw_stages(upper, stage, hours, label="true")
+    draw_stages(middle, predicted, hours, label="predicted")
     compared = (stage >= 0) & (predicted >= 0)
     wrong = np.flatnonzero(compared & (stage != predicted))
     heights = np.array([HEIGHT[name] for name in STAGE_NAMES])
@@ -210,7 +211,7 @@ def hypnogram(epochs: pl.DataFrame, *, recording: str, model: str, simulated: st
     n, right = int(compared.sum()), int(compared.sum()) - len(wrong)
     agree = f"{right:,} of {n:,} compared epochs agree"
     left_out = plural(len(stage) - n, "epoch") + " without a stage or a usable signal"
-    return _picture(
+    return make_picture(
         figure,
         alt=f"Hypnogram of {recording}, true above predicted by {model}, and stage probabilities "
         f"over time: {agree}, {len(wrong):,} do not, {left_out}.",
@@ -233,7 +234,13 @@ def _on_grid(epochs: pl.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return stage, predicted, probability
 
 
-def _draw_stages(axes: Any, stage: np.ndarray, hours: np.ndarray, label: str) -> None:
+def draw_stages(
+    axes: Any, stage: np.ndarray, hours: np.ndarray, *, label: str, colour: str | None = None
+) -> None:
+    """Draw a hypnogram of stage codes (T,) between `hours` (T + 1,); unscored is grey.
+
+    Each stage has its own colour, or all have the one that is given.
+    """
     starts = np.flatnonzero(np.diff(stage, prepend=-9) != 0)
     ends = np.append(starts[1:], len(stage))
     names = [STAGE_NAMES[stage[start]] if stage[start] >= 0 else None for start in starts]
@@ -245,8 +252,9 @@ def _draw_stages(axes: Any, stage: np.ndarray, hours: np.ndarray, label: str) ->
         # A NaN between runs lifts the pen: one path per stage keeps the file small.
         x = np.column_stack([spans[mine], np.full(mine.sum(), np.nan)]).ravel()
         axes.plot(
-            x, np.full(len(x), height), color=COLOURS[name], linewidth=3.2, solid_capstyle="butt"
-        )
+            x, np.full(len(x), height), color=colour or COLOURS[name], linewidth=3.2,
+            solid_capstyle="butt",
+        )  # fmt: skip
     for start, end, found in zip(starts, ends, names, strict=True):
         if found is None:
             axes.axvspan(hours[start], hours[end], color="#EEEEEE", linewidth=0)
@@ -294,7 +302,7 @@ def training_curves(name: str, folds: dict[str, pl.DataFrame], *, simulated: str
     handles, labels = grid[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=len(labels))
     cut = "" if len(shown) == len(folds) else f" The first {MAX_FOLDS} of {len(folds)} folds."
-    return _picture(
+    return make_picture(
         figure,
         alt=f"Training and validation loss by pass. {name}. " + "; ".join(said) + ".",
         caption=f"{name}, {plural(len(folds), 'fold')}: loss on training subjects and on "

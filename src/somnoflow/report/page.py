@@ -11,13 +11,19 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from somnoflow.config.report import Report
+from somnoflow.report.channel_tables import (
+    all_channels_table,
+    channel_remarks,
+    channel_table,
+    unused_table,
+)
 from somnoflow.report.data_sections import (
     MAX_GRID,
-    cohort_tables,
     extra_table,
-    flagged_tables,
     leaks,
-    rejected_table,
+    recordings_table,
+    rejected_tables,
+    remark_tables,
     split_tables,
 )
 from somnoflow.report.figures import (
@@ -30,6 +36,8 @@ from somnoflow.report.figures import (
 )
 from somnoflow.report.nights import choose_recordings, nights
 from somnoflow.report.origin import provenance_table, versions_table
+from somnoflow.report.quality import choose_worst, draw_nights, poor_recordings, share_table
+from somnoflow.report.quality_figure import GOOD, LOOKS
 from somnoflow.report.results import f1_picture, headline, model_section
 from somnoflow.report.sources import Cohort, Curves, Model, Run
 from somnoflow.report.tables import count, plural
@@ -41,7 +49,13 @@ FEW_SUBJECTS = 10
 
 
 def render(
-    *, cohort: Cohort, models: list[Model], curves: list[Curves], runs: list[Run], cfg: Report
+    *,
+    cohort: Cohort,
+    quality: pl.DataFrame,
+    models: list[Model],
+    curves: list[Curves],
+    runs: list[Run],
+    cfg: Report,
 ) -> str:
     """Write the page.
 
@@ -49,6 +63,8 @@ def render(
     ----------
     cohort
         Recordings, rejected files, channels and split.
+    quality
+        Usable epochs of each recording, as `read_quality` counts them.
     models
         Evaluated models, sorted by name.
     curves
@@ -56,13 +72,14 @@ def render(
     runs
         Provenance of the files the page was made from.
     cfg
-        Title and number of hypnograms.
+        Title and number of pictures.
     """
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.globals.update(colours=COLOURS, unknown=UNKNOWN, stages=STAGE_NAMES)
     chosen, rule = choose_recordings(models, cfg.hypnograms)
+    worst, quality_rule = choose_worst(quality, cfg.quality_recordings)
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
     return template.render(
         css=Markup(CSS.read_text(encoding="utf-8")),  # noqa: S704 - our own file
@@ -70,18 +87,27 @@ def render(
         simulated=cohort.simulated,
         simulated_recordings=int(cohort.recordings["simulated"].sum()),
         facts=facts(cohort, models),
-        warnings=warnings(cohort, models, runs),
+        warnings=warnings(cohort, quality, models, runs),
         headline=headline(models, simulated=cohort.simulated),
         f1_picture=f1_picture(models, simulated=cohort.simulated),
-        cohort_tables=cohort_tables(cohort),
+        recordings=recordings_table(cohort),
         cohort_picture=(
             stage_distribution(cohort.recordings, simulated=cohort.simulated)
             if cohort.recordings.height
             else None
         ),
-        rejected=rejected_table(cohort),
+        rejected=rejected_tables(cohort),
         extra=extra_table(cohort),
-        flagged=flagged_tables(cohort),
+        remarks=remark_tables(cohort),
+        channel_remarks=channel_remarks(cohort),
+        channels=channel_table(cohort),
+        unused=unused_table(cohort),
+        all_channels=all_channels_table(cohort),
+        quality_shares=share_table(cohort),
+        quality_rule=quality_rule,
+        quality_nights=draw_nights(worst, cohort),
+        looks=list(LOOKS.values()),
+        good=GOOD,
         split_tables=split_tables(cohort),
         split_leaks=leaks(cohort),
         model_sections=[model_section(model, simulated=cohort.simulated) for model in models],
@@ -107,7 +133,9 @@ def facts(cohort: Cohort, models: list[Model]) -> list[tuple[str, str]]:
     ]
 
 
-def warnings(cohort: Cohort, models: list[Model], runs: list[Run]) -> list[str]:
+def warnings(
+    cohort: Cohort, quality: pl.DataFrame, models: list[Model], runs: list[Run]
+) -> list[str]:
     """Say what a reader must know before the numbers."""
     found = []
     judged = [model for model in models if model.metrics is not None]
@@ -132,6 +160,14 @@ def warnings(cohort: Cohort, models: list[Model], runs: list[Run]) -> list[str]:
     found += unlike_split(cohort, models)
     if cohort.rejected.height:
         found.append(f"{plural(cohort.rejected.height, 'file')} could not be used: see Rejected.")
+    doubtful = cohort.taken.filter(pl.col("remark") != "")["recording"].n_unique()
+    if doubtful:
+        found.append(f"Channels of {plural(doubtful, 'recording')} have remarks: see Channels.")
+    if poor := poor_recordings(quality):
+        found.append(
+            f"{plural(poor, 'recording')} without a usable signal for more than half of the "
+            "epochs: see Signal quality."
+        )
     unjudged = [model.name for model in models if model.metrics is None]
     if unjudged:
         found.append(f"No metrics were given for {', '.join(unjudged)}.")

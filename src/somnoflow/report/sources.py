@@ -7,11 +7,13 @@ Which model a file belongs to is read from its path: the folders above it are
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import polars as pl
 
+from somnoflow.config.signals import Channel
 from somnoflow.evaluate.confusion import Counted, count_test_epochs
 from somnoflow.io.digest import sha256_file
 from somnoflow.provenance import RUN_FILE
@@ -20,28 +22,41 @@ from somnoflow.stages import STAGE_NAMES
 FOLD = "fold="
 PRETRAINING = "Pre-training of"
 RECORDING_NUMBERS = ("epochs", "scored", "unscored", *STAGE_NAMES, "flat")
+RECORDING_DECIMALS = ("hours", "lights_off_s", "lights_on_s", "sleep_minutes", "ahi")
 RECORDING_TEXTS = (
     "dataset",
     "subject",
     "recording",
     "night",
     "start",
-    "hours",
     "simulated",
     "notes",
 )
 REJECTED_TEXTS = (
     "dataset", "file", "recording", "stage", "problem", "found", "wanted", "advice",
 )  # fmt: skip
-CHANNEL_NUMBERS = ("zero", "flat", "clipped", "epochs")
-CHANNEL_TEXTS = ("dataset", "recording", "channel", "source", "unit", "sampling_rate", "problem")
+CHANNEL_NUMBERS = (
+    "epochs", "missing", "zero", "flat", "clipped", "out_of_range", "line_noise", "disconnected",
+)  # fmt: skip
+CHANNEL_TEXTS = (
+    "dataset", "recording", "channel", "source", "unit", "sampling_rate", "amplitude", "problem",
+    "remark",
+)  # fmt: skip
+# Sorting by it brings channels into the order of a montage: EEG first, SpO2 last.
+MONTAGE = pl.col("channel").replace_strict(
+    {name: place for place, name in enumerate(get_args(Channel))}, default=None
+)
 TRUTH = ["true", "false"]
 ROLES = ("pretrain", "train", "val", "test")
 
 
 @dataclass(frozen=True)
 class Cohort:
-    """Recordings, what was not taken, files that no manifest names, and who is where."""
+    """Recordings, what was not taken, files that no manifest names, and who is where.
+
+    Rows of `channels` with a `problem` are canonical channels that a recording does not have; rows
+    without a `channel` are labels that it offers and that were not taken.
+    """
 
     recordings: pl.DataFrame
     rejected: pl.DataFrame
@@ -56,6 +71,11 @@ class Cohort:
         if not flags.any():
             return ""
         return "simulated" if flags.all() else "partly simulated"
+
+    @property
+    def taken(self) -> pl.DataFrame:
+        """Give the rows of the channels that were taken."""
+        return self.channels.filter(pl.col("channel") != "", pl.col("problem") == "")
 
     def is_simulated(self, dataset: str, recording: str) -> bool:
         """Tell whether one recording is simulated."""
@@ -92,7 +112,9 @@ class Run:
 
 def read_cohort(*, recordings: Path, rejected: Path, channels: Path, split: Path) -> Cohort:
     """Read the tables of the signals and the split."""
-    table = read_table(recordings, texts=RECORDING_TEXTS, numbers=RECORDING_NUMBERS)
+    table = read_table(
+        recordings, texts=RECORDING_TEXTS, numbers=RECORDING_NUMBERS, decimals=RECORDING_DECIMALS
+    )
     odd = table["simulated"].filter(~table["simulated"].str.to_lowercase().is_in(TRUTH))
     if len(odd):
         raise ValueError(f"{recordings}: {odd[0]!r} in column simulated, wanted {TRUTH}.")
@@ -106,7 +128,9 @@ def read_cohort(*, recordings: Path, rejected: Path, channels: Path, split: Path
     return Cohort(
         recordings=table.with_columns(
             pl.col("simulated").str.to_lowercase() == "true",
-            pl.col("hours").cast(pl.Float64, strict=False),
+            start_time=pl.Series(
+                [_clock(text, table=recordings) for text in table["start"]], dtype=pl.Datetime
+            ),
         ).sort("dataset", "subject", "recording"),
         rejected=turned_down.filter(pl.col("stage") != "extra"),
         extra=turned_down.filter(pl.col("stage") == "extra"),
@@ -115,25 +139,51 @@ def read_cohort(*, recordings: Path, rejected: Path, channels: Path, split: Path
     )
 
 
-def read_table(path: Path, *, texts: Sequence[str], numbers: Sequence[str] = ()) -> pl.DataFrame:
+def _clock(text: str, *, table: Path) -> datetime | None:
+    """Give the start of a recording on its own clock; None where it is not known."""
+    try:
+        return datetime.fromisoformat(text).replace(tzinfo=None) if text else None
+    except ValueError as error:
+        raise ValueError(
+            f"{table}: {text!r} in column start, wanted a time such as 2001-01-31T22:30:00."
+        ) from error
+
+
+def read_table(
+    path: Path,
+    *,
+    texts: Sequence[str],
+    numbers: Sequence[str] = (),
+    decimals: Sequence[str] = (),
+) -> pl.DataFrame:
     """Read the named columns of a tab-separated file; empty texts stay empty, never null.
+
+    Parameters
+    ----------
+    path
+        Table with a line of headings.
+    texts, numbers, decimals
+        Columns of text, of whole numbers and of other numbers; an empty number is null.
 
     Raises
     ------
     ValueError
-        Where a column is missing or a whole number is none.
+        Where a column is missing or a number is none.
     """
     frame = pl.read_csv(path, separator="\t", infer_schema=False).fill_null("")
-    missing = [name for name in (*texts, *numbers) if name not in frame.columns]
+    missing = [name for name in (*texts, *numbers, *decimals) if name not in frame.columns]
     if missing:
         raise ValueError(f"{path} lacks the columns {missing}, found {frame.columns}.")
     parsed = frame.select(
-        *texts, *(pl.col(name).cast(pl.Float64, strict=False).cast(pl.Int64) for name in numbers)
+        *texts,
+        *(pl.col(name).cast(pl.Float64, strict=False).cast(pl.Int64) for name in numbers),
+        *(pl.col(name).cast(pl.Float64, strict=False) for name in decimals),
     )
-    for name in numbers:
+    for name in (*numbers, *decimals):
         wrong = frame[name].filter((frame[name] != "") & parsed[name].is_null())
         if len(wrong):
-            raise ValueError(f"{path}: {wrong[0]!r} in column {name}, wanted a whole number.")
+            kind = "whole number" if name in numbers else "number"
+            raise ValueError(f"{path}: {wrong[0]!r} in column {name}, wanted a {kind}.")
     return parsed
 
 

@@ -4,8 +4,13 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import polars as pl
+
 NOTHING = "\N{EN DASH}"
 MAX_ROWS = 200
+MAX_NAMED = 6
+# The 4 of C4 is no number.
+NUMBER = r"\b\d+([.,]\d+)*\b"
 
 
 @dataclass(frozen=True)
@@ -80,6 +85,38 @@ def count(value: float | None) -> str:
 def share(part: float, whole: float) -> str:
     """Write a percentage without decimals; a dash where the whole is 0."""
     return f"{100 * part / whole:.0f} %" if whole else NOTHING
+
+
+def rough_share(part: float, whole: float) -> str:
+    """Write a percentage without decimals in which a little never looks like nothing or all."""
+    if 0 < part < 0.01 * whole:
+        return "under 1 %"
+    if 0.99 * whole < part < whole:
+        return "over 99 %"
+    return share(part, whole)
+
+
+def decimal(value: float | None, *, places: int) -> str:
+    """Write a number with so many decimals; a dash where there is none."""
+    return NOTHING if value is None else f"{value:,.{places}f}"
+
+
+def tally(counts: Iterable[tuple[str, int]], *, most: int = MAX_NAMED) -> str:
+    """Write texts, the most frequent first, with their counts where there are several.
+
+    "C4-A1 (12), EEG (3)", but "C4-A1" where there is nothing else.
+    """
+    ranked = sorted(counts, key=lambda pair: (-pair[1], pair[0]))
+    if len(ranked) == 1:
+        return ranked[0][0] or NOTHING
+    named = [f"{text or NOTHING} ({n:,})" for text, n in ranked[:most]]
+    rest = len(ranked) - len(named)
+    return ", ".join([*named, *([f"{rest:,} more"] if rest else [])]) or NOTHING
+
+
+def alike(name: str) -> pl.Expr:
+    """Give a column's texts with their numbers left out, to group by, as `alike`."""
+    return pl.col(name).str.replace_all(NUMBER, "#").alias("alike")
 
 
 def plural(number: int, noun: str) -> str:
