@@ -50,9 +50,9 @@ class Annotation(Section):
     )
     vocabulary: list[VocabularyName] = Field(
         default=[],
-        description="Known sets of labels: `rk` (S1), `aasm` (N1), `edf+` (Sleep stage N1, "
-        "Lights off), `edf+events` (Hypopnea), `nsrr` (Stage 1 sleep|1), `profusion` (codes of `profusion-xml`). What is under `stages`, "
-        "`events` and `marks` wins.",
+        description="Known sets of labels: `rk` (S1), `aasm` (N1), `edf+` (Sleep stage N1, Lights "
+        "off), `edf+events` (Hypopnea), `nsrr` (Stage 1 sleep|1), `profusion` (codes of "
+        "`profusion-xml`). What is under `stages`, `events` and `marks` wins.",
     )
     stages: dict[str, StageName] = Field(
         default={},
