@@ -24,15 +24,23 @@ from somnoflow.config.annotation import Annotation
 from somnoflow.config.dataset import Dataset
 from somnoflow.config.root import validate
 from somnoflow.config.signals import Channel, Electrode
-from somnoflow.config.vocabularies import VOCABULARIES, VocabularyName, fold
+from somnoflow.config.vocabularies import (
+    VOCABULARIES,
+    EventName,
+    StageName,
+    VocabularyName,
+    fold,
+)
 from somnoflow.inspect.kinds import Kind
 from somnoflow.inspect.labels import Total, add_up
 from somnoflow.inspect.survey import Survey
+from somnoflow.io.manifest import NAME, shown
 from somnoflow.signals.names import known_name
 
 _SUBJECT = "[A-Za-z0-9_.-]+?"
 _NIGHT = r"[_-](?:n|night|ses-?|visit|v)(?P<night>\d{1,2})"
-_VOCABULARIES: tuple[VocabularyName, ...] = ("edf+", "aasm", "rk", "nsrr")
+# Tried in this order: what `aasm` and `rk` share is taken for AASM.
+VOCABULARY_ORDER: tuple[VocabularyName, ...] = ("edf+", "edf+events", "aasm", "rk", "nsrr")
 _STAGES_ONLY = ("codes", "nsrr-xml", "profusion-xml")
 _ORDER = [*get_args(Channel), *get_args(Electrode)]
 
@@ -63,11 +71,9 @@ class _SideFiles:
 
     @property
     def are_numbers(self) -> bool:
-        """Whether the stages are numbers, which mean other things in each laboratory."""
-        return (
-            bool(self.unknown)
-            and not any(self.meanings.values())
-            and all(re.fullmatch(r"-?\d+", label) for label in self.unknown)
+        """Whether all labels are numbers."""
+        return bool(self.unknown) and all(
+            re.fullmatch(r"-?\d+", label) for label in (*self.unknown, *self.meanings["stages"])
         )
 
     @property
@@ -76,6 +82,10 @@ class _SideFiles:
         return bool(
             self.reading.format in _STAGES_ONLY or self.meanings["stages"] or self.are_numbers
         )
+
+    def is_understood(self, kind: str) -> bool:
+        """Whether a vocabulary knows what at least one label means."""
+        return bool(self.meanings[kind])
 
 
 def draft_dataset(
@@ -105,7 +115,8 @@ def draft_dataset(
     cores = {stem.removesuffix(tail) for stem in stems}
     sides = _side_files(survey.kinds, cores=cores, labels=labels)
     stages = next((side for side in sides if side.tell_stages), None)
-    events = next((s for s in sides if s is not stages and s.meanings["events"]), None)
+    others = [side for side in sides if side is not stages and not side.tell_stages]
+    events = max(others, key=lambda side: len(side.meanings["events"]), default=None)
     nights = all(re.fullmatch(_SUBJECT + _NIGHT, core) for core in cores)
     begin = (
         f"{'(?:.*/)?' if any('/' in file for file in recordings) else ''}(?P<subject>{_SUBJECT})"
@@ -117,26 +128,38 @@ def draft_dataset(
         for side in sides
         if PurePosixPath(side.ending).suffix in suffixes
     )
-    files = {"signal": begin + re.escape(tail) + guards + _one_of(suffixes)}
-    if stages and not stages.are_numbers:
-        files["stages"] = begin + re.escape(stages.ending)
-    if events:
-        files["events"] = begin + re.escape(events.ending)
+    used = {"stages": stages, "events": events}
+    signal = begin + re.escape(tail) + guards + _one_of(suffixes)
     text = "\n".join(
         [
-            *_head(name, files, stages=stages, begin=begin),
+            *_head(name),
+            "files:",
+            "  # `subject` is the person: correct it where one person has several recordings.",
+            f"  {_entry('signal', signal)}",
+            *(
+                ("  " if side.is_understood(kind) else "  # ")
+                + _entry(kind, begin + re.escape(side.ending))
+                for kind, side in used.items()
+                if side is not None
+            ),
+            "reading:",
             *_channels(survey),
-            *(_reading("stages", stages) if stages else []),
-            *(_reading("events", events) if events else []),
+            *(
+                line
+                for kind, side in used.items()
+                if side is not None
+                for line in (_known(kind, side) if side.is_understood(kind) else _asked(kind, side))
+            ),
             "",
         ]
     )
     dataset = validate(Dataset, yaml.safe_load(text), what="the draft of dataset.yaml")
-    doubts = _doubts(stems, dataset=dataset, nights=nights, stages=stages)
-    unused = [side for side in sides if side not in (stages, events)]
+    doubts = _doubts(stems, dataset=dataset, nights=nights)
+    doubts += _doubts_of_labels(used)
     doubts += [
-        f"{len(side.files)} files *{side.ending} are not used ({side.reading.format})"
-        for side in unused
+        f"{len(side.files)} files *{side.ending} ({side.reading.format}) are not used"
+        for side in sides
+        if side not in (stages, events)
     ]
     return Draft(text, dataset, tuple(doubts))
 
@@ -177,7 +200,7 @@ def _side(
     ending: str, files: Sequence[str], *, reading: Annotation, found: Mapping[str, Total]
 ) -> _SideFiles:
     names: tuple[VocabularyName, ...] = (
-        ("profusion",) if reading.format == "profusion-xml" else _VOCABULARIES
+        ("profusion",) if reading.format == "profusion-xml" else VOCABULARY_ORDER
     )
     meanings: dict[str, dict[str, str]] = {"stages": {}, "events": {}, "marks": {}}
     used: dict[str, None] = {}
@@ -197,20 +220,19 @@ def _one_of(suffixes: Sequence[str]) -> str:
     return f"(?:{found})" if len(suffixes) > 1 else found
 
 
-def _head(
-    name: str, files: Mapping[str, str], *, stages: _SideFiles | None, begin: str
-) -> list[str]:
-    lines = [
+def _head(name: str) -> list[str]:
+    values = {
+        "name": name,
+        "title": name,
+        "source": "folder",
+        "licence": "unknown",
+        "citation": "none",
+        "how_to_get": "Ask its owner.",
+    }
+    return [
         "# Drafted by `somnoflow inspect`. docs/datasets.md explains every key.",
-        *_yaml(name=name, title=name, source="folder"),
-        *_yaml(licence="unknown", citation="none", how_to_get="Ask its owner."),
-        "files:",
-        "  # `subject` is the person: correct it where one person has several recordings.",
-        *_yaml(2, **files),
+        *(_entry(key, value) for key, value in values.items()),
     ]
-    if stages and stages.are_numbers:
-        lines += [f"  # {line}" for line in _yaml(stages=begin + re.escape(stages.ending))]
-    return [*lines, "reading:"]
 
 
 def _channels(survey: Survey) -> list[str]:
@@ -235,57 +257,74 @@ def _channels(survey: Survey) -> list[str]:
     return lines
 
 
-def _reading(kind: str, side: _SideFiles) -> list[str]:
+def _known(kind: str, side: _SideFiles) -> list[str]:
+    """Write how files are read whose labels a vocabulary knows."""
     given = side.reading.model_dump(exclude_defaults=True)
-    if side.vocabularies:
-        given["vocabulary"] = list(side.vocabularies)
+    given["vocabulary"] = list(side.vocabularies)
     lines = [f"  {kind}:", *(f"    {_entry(key, value)}" for key, value in given.items())]
     for part, meanings in side.meanings.items():
-        used = part == "events" or kind == "stages"
-        if meanings and used:
+        if meanings and (part == "events" or kind == "stages"):
             lines += [f"    {part}:", *(f"      {_entry(*pair)}" for pair in meanings.items())]
     if side.unknown:
-        lines.append("    # No vocabulary knows these; a stage among them needs a line above:")
-    if side.are_numbers:
-        lines.append("    # stages:  # W, N1, N2, N3, REM or unscored")
-    lines += [
-        f"    #   {_entry(label, '?')}  # {total.count} times, {total.seconds / 3600:.1f} h"
-        for label, total in side.unknown.items()
+        lines.append("    # No vocabulary knows these; a stage among them needs a line above.")
+    return [*lines, *(f"    # {_entry(*pair)}" for pair in _counted(side))]
+
+
+def _asked(kind: str, side: _SideFiles) -> list[str]:
+    """Write, as a comment, how files would be read once someone says what their labels mean."""
+    given = side.reading.model_dump(exclude_defaults=True)
+    meanings = get_args(StageName if kind == "stages" else EventName)
+    return [
+        "  # No vocabulary knows what these labels mean. Say it here, leave out lines that mean",
+        f"  # nothing, and take the # away here and before `{kind}` above. Meanings:",
+        f"  # {', '.join(meanings)}",
+        f"  # {kind}:",
+        *(f"  #   {_entry(key, value)}" for key, value in given.items()),
+        f"  #   {kind}:",
+        *(f"  #     {_entry(*pair)}" for pair in _counted(side)),
     ]
-    if side.are_numbers:
-        return [re.sub(r"^  (?!  #)(?= *\S)", "  # ", line, count=1) for line in lines]
-    return lines
 
 
-def _doubts(
-    stems: Sequence[str], *, dataset: Dataset, nights: bool, stages: _SideFiles | None
-) -> list[str]:
+def _counted(side: _SideFiles) -> list[tuple[str, str]]:
+    return [
+        (label, f"? {total.count} times, {total.seconds / 3600:.2f} h")
+        for label, total in sorted(side.unknown.items())
+    ]
+
+
+def _doubts(stems: Sequence[str], *, dataset: Dataset, nights: bool) -> list[str]:
     doubts = []
     if not nights:
         doubts.append("each recording is taken for another person; where that is wrong, correct "
                       "the group `subject` and add a group `night`")  # fmt: skip
     if not dataset.reading.channels:
         doubts.append("no signal label is known: say under `channels` what the labels mean")
-    wrong = [stem for stem in stems if not re.fullmatch(r"[A-Za-z0-9_.-]+", stem)]
+    wrong = [stem for stem in stems if not re.fullmatch(NAME, stem)]
     if wrong:
         doubts.append(f"{len(wrong)} names cannot be a subject's (letters, digits, '_', '-', '.'): "
-                      f"rename {wrong[0]}")  # fmt: skip
+                      f"rename {shown(wrong[0])}")  # fmt: skip
     twice = [stem for stem, count in Counter(stems).items() if count > 1]
     if twice:
-        doubts.append(f"{len(twice)} names occur in several folders, and one person has one "
-                      f"recording of a night: {twice[0]}")  # fmt: skip
-    if stages is None:
-        doubts.append("no stages are found: these nights are for pre-training only")
-    elif stages.are_numbers:
-        doubts.append("the stages are numbers, which mean other things in each laboratory: say "
-                      "under `stages` what they mean")  # fmt: skip
-    elif stages.unknown:
-        doubts.append(f"{len(stages.unknown)} labels of *{stages.ending} are not known")
+        doubts.append(f"{len(twice)} names occur more than once, and a person has one recording of "
+                      f"a night: {shown(twice[0])}")  # fmt: skip
     return doubts
 
 
-def _yaml(indent: int = 0, **values: str) -> list[str]:
-    return [" " * indent + _entry(key, value) for key, value in values.items()]
+def _doubts_of_labels(used: Mapping[str, _SideFiles | None]) -> list[str]:
+    doubts = []
+    for kind, side in used.items():
+        if side is None:
+            if kind == "stages":
+                doubts.append("no stages are found: these nights are for pre-training only")
+        elif not side.is_understood(kind):
+            numbers = " (numbers mean other things in each laboratory)" if side.are_numbers else ""
+            doubts.append(f"say under `{kind}` what the labels of *{side.ending} mean{numbers}; "
+                          "until then they are not used")  # fmt: skip
+        elif side.unknown:
+            labels = ", ".join(f"'{label}'" for label in list(side.unknown)[:3])
+            more = ", ..." if len(side.unknown) > 3 else ""
+            doubts.append(f"*{side.ending} has labels that are not known: {labels}{more}")
+    return doubts
 
 
 def _entry(key: str, value: Any) -> str:

@@ -10,7 +10,7 @@ from somnoflow.inspect.findings import Findings
 from somnoflow.inspect.known import ANY_FOLDER, Fit
 from somnoflow.io.manifest import iterate_manifest
 
-_DESCRIBE = "docs/datasets.md explains every line of a dataset.yaml."
+_DESCRIBE = "  docs/datasets.md explains every line of a dataset.yaml."
 _TITLES = {"signal": "recordings", "stages": "scorings", "events": "files of events"}
 
 
@@ -28,7 +28,7 @@ def next_steps(findings: Findings, *, datasets: Path, written: Path | None) -> l
     """
     folder, fit = findings.survey.folder, findings.fit
     if written is not None:
-        return [f"Read and correct {written}. {_DESCRIBE}", *_run(written.parent.name, folder)]
+        return [f"Read and correct {written}", _DESCRIBE, *_run(written.parent.name, folder)]
     if findings.below:
         return [f"somnoflow inspect {shlex.quote(str(folder / name))}" for name in findings.below]
     if fit is None:
@@ -77,6 +77,11 @@ def _run(name: str, folder: Path, *, has_manifest: bool = False) -> list[str]:
 def _missing(fit: Fit, described: Path) -> list[str]:
     steps = ["The recordings are missing. How to get them:"]
     steps += textwrap.wrap(fit.dataset.how_to_get, 92, initial_indent="  ", subsequent_indent="  ")
+    if fit.dataset.source == "url":
+        steps.append(
+            f"Put {fit.dataset.name} under `datasets` of a configuration and name no folder, and "
+            "the workflow downloads it."
+        )
     manifest = described / "manifest.tsv"
     if manifest.is_file():
         here = {Path(name).name for name in fit.parts}

@@ -3,9 +3,11 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import get_args
 
 from somnoflow.config.annotation import Annotation
 from somnoflow.config.dataset import Reading
+from somnoflow.config.signals import Channel, Electrode
 from somnoflow.inspect.findings import Findings
 from somnoflow.inspect.labels import add_up
 from somnoflow.inspect.survey import RecordingSeen, SignalSeen
@@ -18,6 +20,9 @@ from somnoflow.stages import STAGE_NAMES
 
 NOT_USED = "not used"
 UNKNOWN = "?"
+_PLACES = {
+    name: place for place, name in enumerate([*get_args(Channel), *get_args(Electrode), NOT_USED])
+}
 
 
 @dataclass(frozen=True)
@@ -57,7 +62,7 @@ class LabelRow:
 
 
 def signal_rows(findings: Findings) -> list[SignalRow]:
-    """Give a row for each signal label, those of most recordings first."""
+    """Give a row for each signal label, in the order of canonical channels."""
     reading = findings.fit.dataset.reading if findings.fit else Reading(guess_channels=True)
     seen: dict[str, list[SignalSeen]] = defaultdict(list)
     counts: Counter[str] = Counter()
@@ -81,7 +86,7 @@ def signal_rows(findings: Findings) -> list[SignalRow]:
         )
         for label, signals in seen.items()
     ]
-    return sorted(rows, key=lambda row: (row.meaning == NOT_USED, -row.recordings, row.label))
+    return sorted(rows, key=lambda row: (_PLACES[row.meaning], -row.recordings, row.label))
 
 
 def meaning_of(label: str, reading: Reading) -> str | None:

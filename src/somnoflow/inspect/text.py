@@ -28,7 +28,7 @@ _LONGEST_CELL = 34
 def describe(findings: Findings, *, steps: Sequence[str]) -> str:
     """Give the whole text; `steps` are what to do next."""
     parts = [_answer(findings), _found(findings)]
-    if findings.survey.files("recording") or findings.labels:
+    if not findings.below and (findings.survey.files("recording") or findings.labels):
         parts += [_nights(findings), _signals(findings), _annotations(findings)]
     parts.append(_unreadable(findings))
     if not findings.known and findings.draft:
@@ -171,8 +171,8 @@ def _nights(findings: Findings) -> str:
             for name, seen in findings.survey.recordings.items()
             if name in unnamed
         )
-        rows.append(["not taken", f"{_count(len(unnamed), 'recording')} of another name, {alike} "
-                     f"with its labels: {_examples(unnamed)}"])  # fmt: skip
+        rows.append(["not taken", f"{_count(len(unnamed), 'recording')} of another name ({alike} "
+                     f"with its labels): {_examples(unnamed)}"])  # fmt: skip
     seen = list(findings.survey.recordings.values())
     if seen:
         hours = sorted(one.seconds / 3600 for one in seen)
@@ -207,7 +207,7 @@ def _signals(findings: Findings) -> str:
     lines += [line for row in rows if row.remark for line in _fill(f"{row.label}: {row.remark}")]
     for one in derived_rows(findings):
         lines += _fill(f"{one.channel} is made of {one.active} - {one.reference} in "
-                       f"{one.recordings} recordings")  # fmt: skip
+                       f"{_count(one.recordings, 'recording')}")  # fmt: skip
     if guessed or not findings.known:
         lines += _fill("Guessed by the table of common names (docs/datasets.md); a label that is "
                        "not in it is not used.")  # fmt: skip
@@ -223,7 +223,7 @@ def _annotations(findings: Findings) -> str:
     for row in rows:
         cells.append([
             row.role if row.role != role else "", row.label or "(no label)", str(row.files),
-            str(row.count), f"{row.hours:.1f}", row.meaning,
+            str(row.count), f"{row.hours:.2f}", row.meaning,
         ])  # fmt: skip
         role = row.role
     lines = _table(cells, right=(2, 3, 4), head=True)
