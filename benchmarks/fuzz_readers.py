@@ -34,11 +34,11 @@ from typing import Any
 
 import edfio
 import numpy as np
-from somnoflow.io.recordings import open_recording
 
 from measuring import table
 from somnoflow.config.annotation import Annotation
 from somnoflow.io.annotations import read_scoring
+from somnoflow.io.recordings import open_recording
 from somnoflow.io.rejection import Rejection
 from somnoflow.stages import Stage
 
@@ -53,7 +53,7 @@ NSRR = {
 TEXTS = {f"Sleep stage {name}": stage for name, stage in zip("W123R", STAGE, strict=True)}
 AWKWARD = [
     b"-1", b"0", b"00", b"99999999", b"-99999999", b"1e308", b"1e-320", b"nan", b"inf", b"-inf",
-    b"0x10", b"1_0", b"+5", b"5.", b".5", b"", b" ", b"1,5", b"\xd9\xa3", b"NaN", b"1e5", b"65536",
+    b"0x10", b"1_0", b"+5", b"5.", b".5", b"60", b"7.5", b"15", b"3", b"", b" ", b"1,5", b"\xd9\xa3", b"NaN", b"1e5", b"65536",
     b"-32769", b"30.0001", b"n/a", b"\xff", b"\x00", b"\x14", b"\x15", b"\t", b"\n", b"\r\n", b"<",
     b"&", b"&x;", b"]]>", b"<!--", b"<![CDATA[", b"|", b"Stages|Stages", b"Wake|0", b"2", b"N2",
     b"Sleep stage 2", b"EDF Annotations", b"EDF+D", b"EDF+C", b"\xef\xbb\xbf",
@@ -93,15 +93,16 @@ def main() -> None:
         for kind in kinds
     ]
     counted: dict[str, Counter[str]] = {kind: Counter() for kind in kinds}
+    reasons: dict[str, set[str]] = {kind: set() for kind in kinds}
     begin = time.perf_counter()
     with ProcessPoolExecutor(options.processes) as pool:
-        for (kind, *_), found in zip(
-            jobs, pool.map(run_batch, *zip(*jobs, strict=True)), strict=True
-        ):
+        results = pool.map(run_batch, *zip(*jobs, strict=True))
+        for (kind, *_), (found, why) in zip(jobs, results, strict=True):
             counted[kind] += found
+            reasons[kind] |= why
     outcomes = ["read", "rejected", "wrong", "crash", "hang", "memory"]
     rows = [
-        [f"`{kind}`", *(count[name] for name in ["inputs", *outcomes, "reasons"])]
+        [f"`{kind}`", *(count[name] for name in ["inputs", *outcomes]), len(reasons[kind])]
         for kind, count in counted.items()
     ]
     print(table(["file", "inputs", *outcomes, "different reasons"], rows))
@@ -110,14 +111,16 @@ def main() -> None:
         raise SystemExit(f"failures are kept in {options.keep}")
 
 
-def run_batch(kind: str, seed: int, first: int, inputs: int, keep: Path) -> Counter[str]:
-    """Read some mutated inputs of one kind; give the number of each outcome."""
+def run_batch(
+    kind: str, seed: int, first: int, inputs: int, keep: Path
+) -> tuple[Counter[str], set[str]]:
+    """Read some mutated inputs of one kind; give the number of each outcome, and all reasons."""
     chosen = make_kinds()[kind]
     held = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (held + MEMORY, resource.RLIM_INFINITY))
     signal.signal(signal.SIGALRM, _stop)
     counted: Counter[str] = Counter(inputs=inputs)
-    reasons = set()
+    reasons: set[str] = set()
     with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
         path = Path(folder) / f"n1{chosen.suffix}"
         for number in range(first, first + inputs):
@@ -131,8 +134,7 @@ def run_batch(kind: str, seed: int, first: int, inputs: int, keep: Path) -> Coun
                 keep.mkdir(parents=True, exist_ok=True)
                 (keep / f"{kind}-{seed}-{number}{chosen.suffix}").write_bytes(content)
                 (keep / f"{kind}-{seed}-{number}.txt").write_text(f"{outcome}: {why}\n")
-    counted["reasons"] = len(reasons)
-    return counted
+    return counted, reasons
 
 
 def judge(kind: Kind, path: Path) -> tuple[str, str]:
@@ -157,7 +159,11 @@ def judge(kind: Kind, path: Path) -> tuple[str, str]:
 
 
 def mutate(content: bytes, rng: random.Random) -> bytes:
-    """Change a file in one to four places."""
+    """Change a file in one to four places; half of the files in their numbers alone."""
+    if rng.random() < 0.5:
+        for _ in range(rng.randint(1, 4)):
+            content = _replace_token(content, rng, pattern=rb"-?[0-9][0-9.]*")
+        return content
     for _ in range(rng.randint(1, 4)):
         begin = rng.randrange(len(content) + 1)
         end = min(len(content), begin + rng.choice([1, 1, 2, 8, 40, 300]))
@@ -177,13 +183,13 @@ def mutate(content: bytes, rng: random.Random) -> bytes:
             case 5:
                 content = content[:begin] + rng.choice(AWKWARD) + content[begin:]
             case _:
-                content = _replace_token(content, rng)
+                content = _replace_token(content, rng, pattern=rb"-?[0-9][0-9.]*|[A-Za-z]{2,}")
     return content
 
 
-def _replace_token(content: bytes, rng: random.Random) -> bytes:
+def _replace_token(content: bytes, rng: random.Random, *, pattern: bytes) -> bytes:
     """Replace a number or a word, in its width where a header of fixed fields needs that."""
-    tokens = list(re.finditer(rb"-?[0-9][0-9.]*|[A-Za-z]{2,}", content[:20_000]))
+    tokens = list(re.finditer(pattern, content))
     if not tokens:
         return content
     token, awkward = rng.choice(tokens), rng.choice(AWKWARD)
@@ -262,7 +268,7 @@ def compare_samples(path: Path) -> None:
     source = open_recording(path)
     content = path.read_bytes()
     number = _integer(content[252:256])
-    records, seconds = _integer(content[236:244]), float(content[244:252])
+    records, seconds = _integer(content[236:244]), _decimal(content[244:252])
     fields = {}
     begin = 256
     for name, width in (
@@ -284,7 +290,7 @@ def compare_samples(path: Path) -> None:
             pieces = found.physical()
         except Rejection:
             continue
-        low, high = float(fields["low"][n]), float(fields["high"][n])
+        low, high = _decimal(fields["low"][n]), _decimal(fields["high"][n])
         least, most = _integer(fields["least"][n]), _integer(fields["most"][n])
         wanted = data[:, place[n] : place[n + 1]].ravel().astype(np.float64)
         wanted = (wanted - least) * ((high - low) / (most - least)) + low
@@ -303,23 +309,30 @@ def compare_edf_annotations(path: Path) -> None:
     lengths = [_integer(content[256 + 216 * number + 8 * n :][:8]) for n in range(number)]
     labels = [content[256 + 16 * n :][:16].strip(b" \0") for n in range(number)]
     wanted: Spans = []
+    clocks: list[float] = []
     begin = 256 * (number + 1)
     for _ in range(records):
         for label, length in zip(labels, lengths, strict=True):
             block = content[begin : begin + 2 * length]
             begin += 2 * length
             for tal in block.split(b"\0") if label == b"EDF Annotations" else ():
-                wanted += _tal(tal) if tal else []
+                if tal.strip(b" "):
+                    clock, spans = _tal(tal)
+                    clocks.append(clock)
+                    wanted += spans
+    # The clock of the first data record is the time at which the recording starts.
+    wanted = [(onset - clocks[0], length, text) for onset, length, text in wanted]
     _compare(scoring, wanted, TEXTS)
 
 
-def _tal(tal: bytes) -> Spans:
+def _tal(tal: bytes) -> tuple[float, Spans]:
     match = re.fullmatch(
-        rb"([+-]\d+(?:\.\d*)?)(?:\x15(\d+(?:\.\d*)?))?\x14(.*)\x14", tal, flags=re.DOTALL
+        rb"([+-]?\d+(?:\.\d*)?)(?:\x15(\d+(?:\.\d*)?))?\x14(.*)\x14", tal, flags=re.DOTALL
     )
     assert match, f"a malformed annotation was taken: {tal!r}"
-    texts = [text.decode("utf-8", "replace").strip() for text in match[3].split(b"\x14")]
-    return [(float(match[1]), float(match[2] or 0), text) for text in texts if text]
+    texts = [_text(text) for text in match[3].split(b"\x14")]
+    onset, length = float(match[1]), float(match[2] or 0)
+    return onset, [(onset, length, text) for text in texts if text]
 
 
 def compare_nsrr(path: Path) -> None:
@@ -343,8 +356,8 @@ def compare_profusion(path: Path) -> None:
 
 def _span(event: ET.Element, name: str) -> tuple[float, float, str]:
     return (
-        float(event.findtext("Start") or "nan"),
-        float(event.findtext("Duration") or "nan"),
+        float((event.findtext("Start") or "nan").strip()),
+        float((event.findtext("Duration") or "").strip() or 0),
         (event.findtext(name) or "").strip(),
     )
 
@@ -354,13 +367,13 @@ def compare_tsv(path: Path) -> None:
     annotation = Annotation(format="bids-tsv", stages=names, events={"Hypopnea": "hypopnea"})
     scoring = read_scoring(path, annotation)
     lines = path.read_bytes().decode("utf-8-sig").splitlines()
-    columns = lines[0].split("\t")
+    columns = [name.strip().casefold() for name in lines[0].split("\t")]
     wanted: Spans = []
     for text in filter(None, lines[1:]):
-        cells = dict(zip(columns, text.split("\t"), strict=False))
-        wanted.append(
-            (float(cells["onset"]), float(cells["duration"]), cells["trial_type"].strip())
-        )
+        cells = dict(zip(columns, [*text.split("\t"), "", ""], strict=False))
+        label = cells["trial_type"].strip()
+        if _fold(label) in map(_fold, ("Hypopnea", *names)):
+            wanted.append((float(cells["onset"]), float(cells["duration"].strip() or 0), label))
     _compare(scoring, wanted, names)
 
 
@@ -372,14 +385,15 @@ def compare_codes(path: Path) -> None:
 
 def _compare(scoring: Any, wanted: Spans, stages: dict[str, str]) -> None:
     """Compare stages and hypopneas as sets of (onset, duration, meaning) in milliseconds."""
-    known = {label: STAGE.get(name, Stage.UNSCORED) for label, name in stages.items()}
+    known = {_fold(label): STAGE.get(name, Stage.UNSCORED) for label, name in stages.items()}
+    wanted = [(onset, seconds, _fold(label)) for onset, seconds, label in wanted]
     for found, expected, what in (
         (
             scoring.stages,
             [(*span[:2], known[span[2]]) for span in wanted if span[2] in known],
             "stages",
         ),
-        (scoring.events, [span for span in wanted if span[2].startswith("Hypopnea")], "events"),
+        (scoring.events, [span for span in wanted if span[2] == "hypopnea"], "events"),
     ):
         assert len(found) == len(expected), f"{len(found)} {what}, wanted {len(expected)}"
         for (onset, length, meaning), (begin, seconds, name) in zip(
@@ -389,9 +403,25 @@ def _compare(scoring: Any, wanted: Spans, stages: dict[str, str]) -> None:
             assert what == "events" or meaning == name, f"{meaning} at {onset}, wanted {name}"
 
 
+def _text(content: bytes) -> str:
+    try:
+        return content.decode().strip()
+    except UnicodeDecodeError:
+        return content.decode("latin-1").strip()
+
+
+def _fold(label: str) -> str:
+    return " ".join(label.casefold().split())
+
+
 def _integer(text: bytes) -> int:
-    assert re.fullmatch(rb" *[+-]?[0-9]+ *", text.strip(b"\0")), f"{text!r} was taken as a number"
-    return int(text)
+    number = text.strip(b" \0")
+    assert re.fullmatch(rb"[+-]?[0-9]+", number), f"{text!r} was taken as a number"
+    return int(number)
+
+
+def _decimal(text: bytes) -> float:
+    return float(text.strip(b" \0").replace(b",", b"."))
 
 
 def _stop(*_: object) -> None:
