@@ -13,7 +13,7 @@ from tests.recordings import START, make_signal, noise, write_recording, write_s
 from somnoflow.config.annotation import Annotation
 from somnoflow.config.dataset import Reading
 from somnoflow.data.labels import Labels, event_seconds, read_labels, stage_per_epoch
-from somnoflow.io.edf import open_recording
+from somnoflow.io.recordings import open_recording
 from somnoflow.stages import Stage
 
 STAGES = {"W": "W", "N1": "N1", "N2": "N2", "N3": "N3", "R": "REM", "?": "unscored"}
@@ -177,6 +177,75 @@ def test_no_ahi_where_hypopneas_were_not_looked_for(tmp_path: Path) -> None:
     apneas = EDF.model_copy(update={"events": {"Obstructive apnea": "obstructive_apnea"}})
     found = labels(tmp_path, [*pages("22"), (0.0, 10.0, "Obstructive apnea")], annotation=apneas)
     assert found.summary["ahi"] == ""
+
+
+CSV = Annotation(
+    format="csv", stages={"W": "W", "N2": "N2"}, times="clock", columns={"label": "stage"}
+)
+
+
+@pytest.mark.parametrize(
+    ("first", "start", "offset"),
+    [
+        ("22:30:00", "22:30:00", 0),
+        ("22:31:30", "22:30:00", 90),
+        ("00:00:15", "23:59:00", 75),
+        ("23:59:00", "00:00:15", -75),
+    ],
+)
+def test_times_of_day_are_laid_over_the_night_of_the_signal(
+    tmp_path: Path, first: str, start: str, offset: float
+) -> None:
+    begin = datetime.datetime.combine(START.date(), datetime.time.fromisoformat(start))
+    recording = write_recording(
+        tmp_path / "n1.edf", [make_signal(noise(rate=10, seconds=600), rate=10)], start=begin
+    )
+    clock = datetime.datetime.combine(START.date(), datetime.time.fromisoformat(first))
+    rows = [
+        f"{(clock + datetime.timedelta(seconds=30 * number)).time()},30,{stage}"
+        for number, stage in enumerate(["W", "N2", "W", "N2", "N2", "W"])
+    ]
+    (tmp_path / "n1.csv").write_text("\n".join(["onset,duration,stage", *rows]))
+    found = read_labels(
+        {"stages": "n1.csv", "events": None},
+        folder=tmp_path,
+        reading=Reading(channels={"EEG": "EEG_C4"}, stages=CSV),
+        source=open_recording(recording),
+        wake_margin_minutes=None,
+    )
+    night = "W2W22W"
+    onset = offset % 30
+    whole = int((offset - onset) / 30)
+    assert found.grid.onset == onset
+    assert names(found).rstrip("?") == ("?" * whole + night if whole >= 0 else night[-whole:])
+    shifted = [note for note in found.notes if "shifted by that" in note]
+    assert len(shifted) == bool(offset)
+
+
+def test_another_clock_that_onsets_do_not_count_from_is_noted_only(tmp_path: Path) -> None:
+    recording = write_recording(
+        tmp_path / "n1.edf", [make_signal(noise(rate=10, seconds=300), rate=10)]
+    )
+    (tmp_path / "n1.xml").write_text(
+        "<PSGAnnotation><EpochLength>30</EpochLength><ScoredEvents>"
+        "<ScoredEvent><EventType></EventType><EventConcept>Recording Start Time</EventConcept>"
+        "<Start>0</Start><Duration>300</Duration><ClockTime>00.00.00 22.30.02</ClockTime>"
+        "</ScoredEvent><ScoredEvent><EventType>Stages|Stages</EventType>"
+        "<EventConcept>Wake|0</EventConcept><Start>0</Start><Duration>300</Duration></ScoredEvent>"
+        "</ScoredEvents></PSGAnnotation>"
+    )
+    found = read_labels(
+        {"stages": "n1.xml", "events": None},
+        folder=tmp_path,
+        reading=Reading(
+            channels={"EEG": "EEG_C4"}, stages=Annotation(format="nsrr-xml", vocabulary=["nsrr"])
+        ),
+        source=open_recording(recording),
+        wake_margin_minutes=None,
+    )
+    assert names(found) == "W" * 10
+    assert found.grid.onset == 0
+    assert any("begins +2 s from the signal's" in note for note in found.notes)
 
 
 Span = st.tuples(st.floats(-100, 400), st.floats(0, 300))

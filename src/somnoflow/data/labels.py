@@ -7,6 +7,8 @@ What is decided here:
   belong to another stretch of the signal than the scorer saw.
 - An epoch has the stage that covers the most of it, and at least half. Of 20-s pages one always
   lies wholly inside an epoch, so it decides.
+- A scoring with a date is laid over the signal by both clocks. One that tells only the time of day
+  is laid over the twelve hours before and after the signal's start.
 - Times before the start or after the end of the signal are cut off there.
 - AHI: apneas and hypopneas whose middle lies in an epoch of sleep, per hour of sleep (AASM manual,
   version 3, between lights off and lights on where they are known). It is given only where the
@@ -15,8 +17,9 @@ What is decided here:
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, time
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -24,14 +27,15 @@ import numpy.typing as npt
 from somnoflow.config.annotation import EventName
 from somnoflow.config.dataset import Reading
 from somnoflow.io.annotations import Scoring, read_scoring
-from somnoflow.io.edf import SourceRecording
 from somnoflow.io.rejection import Rejection
+from somnoflow.io.source import SourceRecording
 from somnoflow.signals.epochs import Grid
 from somnoflow.stages import EPOCH_SECONDS, SCORED_STAGES, Stage
 
 EVENT_NAMES: tuple[str, ...] = get_args(EventName)
 APNEAS = ("obstructive_apnea", "central_apnea", "mixed_apnea")
 PAGES = (30, 20)
+DAY_SECONDS = 86_400
 
 Spans = Sequence[tuple[float, float, str]]
 Stages = Sequence[tuple[float, float, Stage]]
@@ -189,17 +193,40 @@ def _seconds_since(
 
 
 def _offset(scoring: Scoring, source: SourceRecording, notes: list[str], *, kind: str) -> float:
-    """Give the seconds from the start of the signal to the start of an annotation file."""
-    if not scoring.has_clock:
+    """Give the seconds from the start of the signal to the zero of a scoring's onsets.
+
+    Onsets that count from a clock are shifted to the signal's; a clock that onsets do not count
+    from is compared only. Either way a difference is noted.
+    """
+    if source.start is None or (scoring.start is None and scoring.clock is None):
+        if scoring.has_clock:
+            which = "signal" if source.start is None else f"{kind} file"
+            notes.append(f"start of the {which} not known; {kind} taken to begin with the signal")
         return 0.0
-    if scoring.start is None or source.start is None:
-        which = "signal" if source.start is None else f"{kind} file"
-        notes.append(f"start of the {which} not known; {kind} taken to begin with the signal")
+    if scoring.start is not None:
+        difference = (scoring.start - source.start).total_seconds()
+    else:
+        difference = _seconds_apart(cast(time, scoring.clock), source.start.time())
+    if not difference:
         return 0.0
-    offset = (scoring.start - source.start).total_seconds()
-    if offset:
-        notes.append(f"annotation of {kind} starts {offset:+g} s from the signal; shifted by that")
-    return offset
+    if scoring.has_clock:
+        notes.append(
+            f"annotation of {kind} starts {difference:+g} s from the signal; shifted by that"
+        )
+        return difference
+    notes.append(
+        f"clock of {kind} begins {difference:+g} s from the signal's, though its onsets count from "
+        "the start of the recording; not shifted"
+    )
+    return 0.0
+
+
+def _seconds_apart(clock: time, start: time) -> float:
+    """Give the seconds from `start` to the nearest moment with the time of day `clock`."""
+    midnight = datetime.min
+    apart = datetime.combine(midnight, clock) - datetime.combine(midnight, start)
+    half_a_day = DAY_SECONDS / 2
+    return (apart.total_seconds() + half_a_day) % DAY_SECONDS - half_a_day
 
 
 def _require_stages(stages: Stages, *, source: SourceRecording, file: str) -> None:

@@ -13,9 +13,10 @@ from somnoflow.config.dataset import Reading
 from somnoflow.config.signals import Signals
 from somnoflow.data.channels import read_channels
 from somnoflow.data.labels import read_labels
-from somnoflow.io.edf import SourceRecording, open_recording
 from somnoflow.io.parquet import RecordingEpochs
+from somnoflow.io.recordings import open_recording
 from somnoflow.io.rejection import Rejection
+from somnoflow.io.source import SourceRecording
 from somnoflow.signals.channels import modality_of
 from somnoflow.signals.quality import UNUSABLE, Flag
 from somnoflow.stages import SCORED_STAGES
@@ -83,7 +84,7 @@ def parse_recording(
             for name in SCORED_STAGES
         },
         **labels.summary,
-        "notes": "; ".join([*labels.notes, *channels.remarks]),
+        "notes": "; ".join([*source.notes, *labels.notes, *channels.remarks]),
     }
     identity = {"recording": entry["recording"], "subject": entry["subject"]}
     return Parsed(
