@@ -86,8 +86,7 @@ def arguments_of(plan: Plan) -> dict[str, dict[str, Any]]:
     for rule, named in options.items():
         for name, value in named.items():
             named[name] = str(value).format(**wildcards)
-        if rule != "pack":
-            named["cfg"] = canonical(plan.slice(rule, wildcards))
+        named["cfg"] = canonical(plan.slice(rule, wildcards))
     return options
 
 

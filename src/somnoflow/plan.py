@@ -65,6 +65,7 @@ class Plan:
             "fetch": self._fetch,
             "check": self._check,
             "parse": self._parse,
+            "pack": lambda _: self.config.pack,
             "index": self._index,
             "split": lambda _: self.config.split,
             "pretrain": self._pretrain,

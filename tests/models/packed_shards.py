@@ -63,9 +63,12 @@ def write_shard(
                     "epoch": epoch,
                     "onset_s": 30.0 * epoch,
                     "stage": -1 if epoch in unscored else shown,
+                    **dict.fromkeys(("apnea", "hypopnea", "respiratory"), -1),
                     "EEG_C4_quality": 1 if epoch in unusable else 0,
+                    "EEG_C4_center": 0.0,
                     "EEG_C4_gain": 0.01,
                     "EOG_L_quality": 0,
+                    "EOG_L_center": 0.0,
                     "EOG_L_gain": 0.01,
                 }
             )
@@ -75,9 +78,9 @@ def write_shard(
     pl.DataFrame(rows).cast(
         {
             "epoch": pl.Int32,
-            "stage": pl.Int8,
+            **dict.fromkeys(("stage", "apnea", "hypopnea", "respiratory"), pl.Int8),
             **{f"{c}_quality": pl.UInt8 for c in CHANNELS},
-            **{f"{c}_gain": pl.Float32 for c in CHANNELS},
+            **{f"{c}_{end}": pl.Float32 for c in CHANNELS for end in ("center", "gain")},
         }
     ).write_parquet(folder / "epochs.parquet")
     return write_json(

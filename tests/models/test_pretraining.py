@@ -92,13 +92,13 @@ def test_best_weights_come_from_disk_and_give_their_loss_again(shared: Cohort, w
     """Defect N3: the reloaded model reproduces the validation loss it was chosen for."""
     model, _ = load_frozen(whole / "encoder.safetensors")
     cfg = make_slice().pretrain
-    epochs = PackedEpochs(shared.packed, channel="EEG_C4", subjects=ROLES["val"])
+    epochs = PackedEpochs(shared.packed, channels=["EEG_C4"], subjects=ROLES["val"])
     rows = epochs.rows(scored=False)
     module = Pretraining(model, cfg=cfg, steps=1)
     module.on_validation_epoch_start()
     with torch.inference_mode():
         for batch in pretraining.validation_batches(rows, batch_size=8, seed=cfg.seed):
-            module.validation_step(torch.from_numpy(epochs.read(batch)), 0)
+            module.validation_step(torch.from_numpy(epochs.read(batch)[:, 0]), 0)
     loss = module._sums["val"][0].item() / module._epochs["val"]
     recorded = pl.read_csv(whole / "training.csv").filter(pl.col("best") == 1)["val_loss"].item()
     assert module._epochs["val"] == len(rows) == 13
@@ -358,7 +358,7 @@ def test_bad_signals_are_named(
 
     def poisoned(self: PackedEpochs, rows: np.ndarray) -> np.ndarray:
         batch = read(self, rows)
-        batch[1, 5] = np.nan
+        batch[1, 0, 5] = np.nan
         return batch
 
     with monkeypatch.context() as patch:

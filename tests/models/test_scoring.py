@@ -96,7 +96,7 @@ def test_every_epoch_has_one_row_and_only_usable_ones_an_embedding(
     assert index["dimension"] == 64
     for path, part in zip(shared.packed, index["parts"], strict=True):
         rows = pl.read_parquet(embedded.parent / part["file"], hive_partitioning=False)
-        packed = PackedEpochs([path], channel="EEG_C4")
+        packed = PackedEpochs([path], channels=["EEG_C4"])
         assert rows.drop("embedding").equals(packed.table)
         assert (part["epochs"], part["usable"]) == (len(packed), packed.table["usable"].sum())
         assert (rows["embedding"].is_null() == ~rows["usable"]).all()
@@ -109,12 +109,12 @@ def test_embeddings_are_the_features_of_their_own_epochs(
     shared: Cohort, embedded: Path, encoder: Path
 ) -> None:
     model, _ = load_frozen(encoder)
-    packed = PackedEpochs(shared.packed[:1], channel="EEG_C4")
+    packed = PackedEpochs(shared.packed[:1], channels=["EEG_C4"])
     part = json.loads(embedded.read_text())["parts"][0]
     rows = pl.read_parquet(embedded.parent / part["file"], hive_partitioning=False)
     for row in (0, 1, 30, len(packed) - 1):
         with torch.inference_mode():
-            wanted = model.forward_features(torch.from_numpy(packed.read(np.array([row]))))[0]
+            wanted = model.forward_features(torch.from_numpy(packed.read(np.array([row]))[:, 0]))[0]
         np.testing.assert_allclose(rows["embedding"][row].to_numpy(), wanted, atol=1e-4)
 
 
@@ -143,13 +143,13 @@ def test_frozen_weights_and_statistics_stay_as_they_are(shared: Cohort, encoder:
     """Defect N8: frozen means evaluation mode; nothing drifts while embedding."""
     model, _ = load_frozen(encoder)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    packed = PackedEpochs(shared.packed, channel="EEG_C4")
-    embed_batch(model, packed.read(np.arange(9)), device=torch.device("cpu"))
+    packed = PackedEpochs(shared.packed, channels=["EEG_C4"])
+    embed_batch(model, packed.read(np.arange(9))[:, 0], device=torch.device("cpu"))
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
     assert not any(module.training for module in model.modules())
     assert not any(p.requires_grad for p in model.parameters())
     model.train()
-    model(torch.from_numpy(packed.read(np.arange(9))))
+    model(torch.from_numpy(packed.read(np.arange(9))[:, 0]))
     drifted = [n for n, tensor in model.state_dict().items() if not torch.equal(tensor, before[n])]
     assert drifted  # the check above can fail
 
@@ -286,7 +286,7 @@ def test_every_epoch_of_val_and_test_is_scored_once(
     trained = run_head(embedded, shared.split, tmp_path, name)
     table = run_score(embedded, trained, shared.split, tmp_path / "p.parquet")
     wanted = PackedEpochs(
-        shared.packed, channel="EEG_C4", subjects=[*ROLES["val"], *ROLES["test"]]
+        shared.packed, channels=["EEG_C4"], subjects=[*ROLES["val"], *ROLES["test"]]
     ).table
     keys = ["dataset", "subject", "recording", "epoch", "onset_s", "stage", "usable"]
     assert table.select(keys).equals(wanted.select(keys))

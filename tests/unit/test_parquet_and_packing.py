@@ -4,10 +4,12 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import edfio
 import numpy as np
 import polars as pl
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from tests.recordings import make_signal, noise, sine, write_recording
@@ -16,11 +18,15 @@ from somnoflow.commands.pack import pack
 from somnoflow.commands.parse import parse
 from somnoflow.config.annotation import Annotation
 from somnoflow.config.dataset import Reading
+from somnoflow.config.pack import Pack
 from somnoflow.config.parse import ParseSlice
 from somnoflow.config.signals import Signals
+from somnoflow.data.labels import event_seconds
 from somnoflow.data.packed import PackedEpochs
+from somnoflow.data.packing import Scaling, label_epochs, scaling_of
 from somnoflow.io.digest import DigestError
 from somnoflow.io.parquet import part_metadata
+from somnoflow.signals.quality import Flag
 
 UNFILTERED = Signals(channels=["EOG_L", "EEG_C4"], filters={})
 READING = Reading(
@@ -44,7 +50,7 @@ def parse_shard(
     entries = []
     for number, subject in enumerate(subjects):
         seed = int(hashlib.sha256(subject.encode()).hexdigest()[:6], 16)
-        samples = noise(rate=100, seconds=300, amplitude=10 + 20 * number, seed=seed)
+        samples = noise(rate=100, seconds=300, amplitude=10 + 20 * number, seed=seed) + 5
         samples[3000:6000] = 0
         channels = [make_signal(samples)]
         if subject in eog:
@@ -66,7 +72,7 @@ def parse_shard(
     return out / "index.json"
 
 
-def pack_shard(folder: Path, index: Path, *, shard: int = 0) -> Path:
+def pack_shard(folder: Path, index: Path, *, shard: int = 0, **cfg: Any) -> Path:
     out = folder / f"packed/shard={shard}"
     out.mkdir(parents=True)
     pack(
@@ -74,6 +80,7 @@ def pack_shard(folder: Path, index: Path, *, shard: int = 0) -> Path:
         signals=out / "signals.npy",
         epochs=out / "epochs.parquet",
         index=out / "index.json",
+        cfg=Pack(**cfg),
     )
     return out / "index.json"
 
@@ -150,48 +157,203 @@ def test_the_index_of_a_part_names_its_digest_and_rejections(tmp_path: Path) -> 
 
 def test_gains_make_the_good_epochs_of_a_recording_robust_z(tmp_path: Path) -> None:
     packed = pack_shard(tmp_path, parse_shard(tmp_path, ["S1", "S2"]))
-    epochs = PackedEpochs([packed], channel="EEG_C4")
+    epochs = PackedEpochs([packed], channels=["EEG_C4"])
     for subject in ("lab/S1", "lab/S2"):
         mine = np.flatnonzero((epochs.table["subject"] == subject).to_numpy())
         good = mine[epochs.table["usable"].to_numpy()[mine]]
-        low, high = np.quantile(epochs.read(good), (0.25, 0.75))
+        low, median, high = np.quantile(epochs.read(good), (0.25, 0.5, 0.75))
         assert (high - low) / 1.349 == pytest.approx(1, abs=0.02)
+        assert median == pytest.approx(0, abs=0.02)
         assert len(mine) - len(good) == 1
 
 
-def test_packed_epochs_equal_a_plain_read_over_shards(tmp_path: Path) -> None:
+CHOICES = [["EEG_C4"], ["EOG_L"], ["EEG_C4", "EOG_L"], ["EOG_L", "EEG_C4"], ["EOG_L", "ECG"]]
+
+
+@pytest.mark.parametrize("channels", CHOICES, ids=" ".join)
+def test_packed_epochs_equal_a_plain_read_over_shards(tmp_path: Path, channels: list[str]) -> None:
+    signals = Signals(channels=["EOG_L", "EEG_C4", "ECG"], filters={})
     groups = [["S4", "S1"], ["S3", "S2", "S5"]]
     parts = [
-        parse_shard(tmp_path, group, shard=shard, eog=["S3"]) for shard, group in enumerate(groups)
+        parse_shard(tmp_path, group, shard=shard, signals=signals, eog=["S3", "S4"])
+        for shard, group in enumerate(groups)
     ]
-    packed = [pack_shard(tmp_path, part, shard=shard) for shard, part in enumerate(parts)]
+    packed = [
+        pack_shard(tmp_path, part, shard=shard, scaling="none") for shard, part in enumerate(parts)
+    ]
     wanted = (
         pl.concat([pl.read_parquet(part.with_name("part-0.parquet")) for part in parts])
         .filter(pl.col("subject").is_in(["S1", "S3", "S5"]))
         .sort("subject", "epoch")
     )
     epochs = PackedEpochs(
-        packed[::-1], channel="EEG_C4", subjects={"lab/S5", "lab/S1", "lab/S3", "lab/no"}
+        packed[::-1], channels=channels, subjects={"lab/S5", "lab/S1", "lab/S3", "lab/no"}
     )
     assert len(epochs) == 30
     assert epochs.samples == 3000
     assert epochs.table["subject"].to_list() == [f"lab/{name}" for name in wanted["subject"]]
     for column in ("recording", "epoch", "onset_s", "stage"):
         assert epochs.table[column].to_list() == wanted[column].to_list()
-    rows = np.random.default_rng(0).permutation(30)[:17]
-    found = epochs.read(rows)
-    plain = wanted["EEG_C4"].to_numpy()[rows].astype(np.float64)
-    ratio = (found * plain).sum(1) / np.maximum((plain**2).sum(1), 1)
-    np.testing.assert_allclose(found, plain * ratio[:, None], atol=1e-4)
-    usable = (wanted["EEG_C4_quality"] == 0).to_numpy()
+    usable = np.ones(30, bool)
+    for channel in channels:
+        usable &= (wanted[f"{channel}_quality"] == 0).to_numpy()
     scored = (wanted["stage"] >= 0).to_numpy()
     np.testing.assert_array_equal(epochs.rows(scored=False), np.flatnonzero(usable))
     np.testing.assert_array_equal(epochs.rows(scored=True), np.flatnonzero(usable & scored))
+    for size in (17, 30, 0, 5):
+        rows = np.random.default_rng(size).permutation(30)[:size]
+        found = epochs.read(rows)
+        assert (found.dtype, found.shape) == (np.float32, (size, len(channels), 3000))
+        for position, channel in enumerate(channels):
+            samples = [epoch or [0] * 3000 for epoch in wanted[channel].to_list()]
+            scale = wanted[f"{channel}_scale"].to_numpy()[rows, None]
+            plain = np.array(samples, np.float32)[rows] * np.nan_to_num(scale)
+            np.testing.assert_array_equal(found[:, position], plain)
+
+
+def test_a_batch_is_the_callers_own(tmp_path: Path) -> None:
+    epochs = PackedEpochs(
+        [pack_shard(tmp_path, parse_shard(tmp_path, ["S1"]))], channels=["EEG_C4"]
+    )
+    first = epochs.read(np.arange(5))
+    copy = first.copy()
+    epochs.read(np.arange(5, 10))
+    np.testing.assert_array_equal(first, copy)
+
+
+def rewrite_table(packed: Path, *columns: pl.Expr) -> None:
+    """Change columns of a packed shard's epoch table, and name its new digest."""
+    path = packed.with_name("epochs.parquet")
+    pl.read_parquet(path).with_columns(*columns).write_parquet(path)
+    index = json.loads(packed.read_text())
+    index["sha256"]["epochs.parquet"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    packed.write_text(json.dumps(index))
+
+
+def test_flags_that_only_warn_leave_an_epoch_usable(tmp_path: Path) -> None:
+    packed = pack_shard(tmp_path, parse_shard(tmp_path, ["S1"]))
+    flags = [0, Flag.OUT_OF_RANGE, Flag.LINE_NOISE, Flag.DISCONNECTED, Flag.FLAT, Flag.CLIPPED,
+             Flag.MISSING, Flag.ZERO, Flag.OUT_OF_RANGE | Flag.LINE_NOISE, 17]  # fmt: skip
+    rewrite_table(packed, pl.Series("EEG_C4_quality", flags, pl.UInt8))
+    epochs = PackedEpochs([packed], channels=["EEG_C4"])
+    assert epochs.rows(scored=False).tolist() == [0, 1, 2, 8]
+
+
+def test_a_channel_without_spread_is_named_and_not_used(tmp_path: Path) -> None:
+    index = parse_shard(tmp_path, ["S1", "S2"])
+    part = index.with_name("part-0.parquet")
+    table = pq.read_table(part)
+    still = pa.FixedSizeListArray.from_arrays(pa.array(np.full(10 * 3000, 7, np.int16)), 3000)
+    moving = table["EEG_C4"].combine_chunks()[10:]
+    column = pa.chunked_array([still, moving])
+    table = table.set_column(table.schema.get_field_index("EEG_C4"), "EEG_C4", column)
+    pq.write_table(table, part, row_group_size=10)
+    content = json.loads(index.read_text())
+    content["part"]["sha256"] = hashlib.sha256(part.read_bytes()).hexdigest()
+    index.write_text(json.dumps(content))
+    packed = pack_shard(tmp_path, index)
+    assert json.loads(packed.read_text())["constant"] == [
+        {"recording": "S1-n1", "channel": "EEG_C4"}
+    ]
+    epochs = PackedEpochs([packed], channels=["EEG_C4"])
+    used = epochs.table["subject"].to_numpy()[epochs.rows(scored=False)]
+    assert set(used) == {"lab/S2"}
+    assert not epochs.read(np.arange(10)).any()
+
+
+@pytest.mark.parametrize(
+    ("kind", "wanted"),
+    [
+        ("robust_z", Scaling(30, 1.349 / 20)),
+        ("median", Scaling(30, 0.5)),
+        ("none", Scaling(0, 0.5)),
+    ],
+)
+def test_scaling_of_samples(kind: str, wanted: Scaling) -> None:
+    samples = np.array([[10, 20, 30, 40, 50]], np.int16)
+    assert scaling_of(samples, scale=0.5, kind=kind) == pytest.approx(wanted)
+    assert scaling_of(samples[:0], scale=0.5, kind=kind) == Scaling(0, 0)
+
+
+def test_robust_z_of_a_constant_is_nothing() -> None:
+    still = np.full((2, 100), 7, np.int16)
+    assert scaling_of(still, scale=0.5, kind="robust_z") == Scaling(7, 0)
+    assert scaling_of(still, scale=0.5, kind="median") == Scaling(7, 0.5)
+
+
+@pytest.mark.parametrize("scaling", ["robust_z", "median", "none"])
+def test_spo2_stays_in_percent(tmp_path: Path, scaling: str) -> None:
+    (tmp_path / "data").mkdir()
+    spo2 = make_signal(90 + noise(rate=1, seconds=300, amplitude=2), label="SpO2", rate=1, unit="%")
+    write_recording(tmp_path / "data/S1.edf", [spo2])
+    entry = {"recording": "n", "subject": "S1", "night": 1, "signal": "S1.edf", "stages": None,
+             "events": None}  # fmt: skip
+    given = {"dataset": "lab", "shard": 0, "folder": str(tmp_path / "data"), "recordings": [entry]}
+    (tmp_path / "checked.json").write_text(json.dumps(given))
+    parse(
+        checked=tmp_path / "checked.json", part=tmp_path / "part-0.parquet",
+        index=tmp_path / "index.json",
+        cfg=ParseSlice(dataset="lab", simulated=False, signals=Signals(channels=["SPO2"]),
+                       reading=Reading(channels={"SpO2": "SPO2"})),
+    )  # fmt: skip
+    packed = pack_shard(tmp_path, tmp_path / "index.json", scaling=scaling)
+    read = PackedEpochs([packed], channels=["SPO2"]).read(np.arange(10))
+    assert read.mean() == pytest.approx(90, abs=2)
+
+
+def labelled(**seconds: list[float | None]) -> dict[str, list[int]]:
+    names = ("obstructive_apnea", "central_apnea", "mixed_apnea", "hypopnea")
+    length = len(next(iter(seconds.values())))
+    table = pl.DataFrame(
+        {f"{name}_s": seconds.get(name, [None] * length) for name in names},
+        schema_overrides={f"{name}_s": pl.Float32 for name in names},
+    )
+    return table.select(label_epochs(Pack())).to_dict(as_series=False)
+
+
+def test_an_epoch_is_labelled_from_five_seconds_on() -> None:
+    found = labelled(
+        obstructive_apnea=[0, 4.9, 3, 30, 0],
+        central_apnea=[0, 0, 2, 0, 0],
+        mixed_apnea=[0, 0, 0, 0, 0],
+        hypopnea=[0, 0, 0, 0, 5],
+    )
+    assert found == {
+        "apnea": [0, 0, 1, 1, 0], "hypopnea": [0, 0, 0, 0, 1], "respiratory": [0, 0, 1, 1, 1]
+    }  # fmt: skip
+
+
+def test_nobody_looked_is_no_label() -> None:
+    assert labelled(hypopnea=[None]) == {"apnea": [-1], "hypopnea": [-1], "respiratory": [-1]}
+    assert labelled(hypopnea=[0, 9]) == {
+        "apnea": [-1, -1], "hypopnea": [0, 1], "respiratory": [-1, 1]
+    }  # fmt: skip
+    assert labelled(central_apnea=[0, 9]) == {
+        "apnea": [0, 1], "hypopnea": [-1, -1], "respiratory": [-1, 1]
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("onset", "wanted"), [(25.0, [1, 1, 0]), (25.3, [0, 1, 0]),
+                                               (35.0, [0, 1, 0]), (24.7, [1, 0, 0])])  # fmt: skip
+def test_the_shortest_event_labels_an_epoch(onset: float, wanted: list[int]) -> None:
+    seconds = event_seconds([(onset, 10.0, "hypopnea")], epochs=3)
+    assert labelled(hypopnea=seconds["hypopnea"].tolist())["hypopnea"] == wanted
+
+
+def test_packed_epochs_hold_the_labels(tmp_path: Path) -> None:
+    packed = pack_shard(tmp_path, parse_shard(tmp_path, ["S1"]))
+    names = ["apnea", "hypopnea", "respiratory"]
+    for table in (
+        pl.read_parquet(packed.with_name("epochs.parquet")),
+        PackedEpochs([packed], channels=["EEG_C4"]).table,
+    ):
+        assert table.select(names).dtypes == [pl.Int8] * 3
+        assert table.select(names).unique().rows() == [(-1, -1, -1)]
 
 
 def test_a_missing_channel_is_never_usable(tmp_path: Path) -> None:
     packed = pack_shard(tmp_path, parse_shard(tmp_path, ["S1", "S2"], eog=["S2"]))
-    epochs = PackedEpochs([packed], channel="EOG_L")
+    epochs = PackedEpochs([packed], channels=["EOG_L"])
     rows = epochs.rows(scored=False)
     assert set(epochs.table["subject"].to_numpy()[rows]) == {"lab/S2"}
     assert not epochs.read(np.arange(10)).any()
@@ -202,11 +364,11 @@ def test_an_empty_shard_is_parsed_packed_and_read(tmp_path: Path) -> None:
     empty = pack_shard(tmp_path, parse_shard(tmp_path, []))
     full = pack_shard(tmp_path, parse_shard(tmp_path, ["S1"], shard=1), shard=1)
     assert json.loads(empty.read_text())["epochs"] == 0
-    both = PackedEpochs([empty, full], channel="EEG_C4")
-    alone = PackedEpochs([full], channel="EEG_C4")
+    both = PackedEpochs([empty, full], channels=["EEG_C4"])
+    alone = PackedEpochs([full], channels=["EEG_C4"])
     assert both.table.equals(alone.table)
     np.testing.assert_array_equal(both.read(np.arange(10)), alone.read(np.arange(10)))
-    assert len(PackedEpochs([empty], channel="EEG_C4")) == 0
+    assert len(PackedEpochs([empty], channels=["EEG_C4"])) == 0
 
 
 def test_a_changed_part_is_not_packed(tmp_path: Path) -> None:
@@ -222,10 +384,10 @@ def test_changed_packed_files_are_not_read(tmp_path: Path) -> None:
     signals, table = packed.with_name("signals.npy"), packed.with_name("epochs.parquet")
     np.save(signals, np.load(signals)[:-1])
     with pytest.raises(DigestError, match=r"shape \(9, 2, 3000\) in \d+ bytes, wanted int16 of"):
-        PackedEpochs([packed], channel="EEG_C4")
+        PackedEpochs([packed], channels=["EEG_C4"])
     pl.read_parquet(table).with_columns(stage=pl.lit(0, pl.Int8)).write_parquet(table)
     with pytest.raises(DigestError, match="--forcerun pack"):
-        PackedEpochs([packed], channel="EEG_C4")
+        PackedEpochs([packed], channels=["EEG_C4"])
 
 
 def test_unknown_channels_and_different_lengths_are_refused(tmp_path: Path) -> None:
@@ -234,11 +396,11 @@ def test_unknown_channels_and_different_lengths_are_refused(tmp_path: Path) -> N
         tmp_path, ["S2"], shard=1, signals=Signals(channels=["EEG_C4"], sampling_rate=128)
     )
     with pytest.raises(ValueError, match="holds the channels EEG_C4, EOG_L, wanted ECG"):
-        PackedEpochs([packed], channel="ECG")
+        PackedEpochs([packed], channels=["ECG"])
     with pytest.raises(ValueError, match="shards differ in samples per epoch"):
-        PackedEpochs([packed, pack_shard(tmp_path, other, shard=1)], channel="EEG_C4")
+        PackedEpochs([packed, pack_shard(tmp_path, other, shard=1)], channels=["EEG_C4"])
     with pytest.raises(ValueError, match="no packed shard was given"):
-        PackedEpochs([], channel="EEG_C4")
+        PackedEpochs([], channels=["EEG_C4"])
 
 
 def test_a_slow_wave_survives_filter_resampling_and_packing(tmp_path: Path) -> None:

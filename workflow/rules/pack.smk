@@ -21,6 +21,7 @@ rule pack:
         runtime=60,
     params:
         code=plan.code("pack"),
+        cfg=plan.cfg("pack"),
     shell:
         """
         python -m somnoflow.commands.pack \
@@ -28,5 +29,6 @@ rule pack:
             --signals {output.signals:q} \
             --epochs {output.epochs:q} \
             --index {output.index:q} \
+            --cfg {params.cfg:q} \
             --log {log:q}
         """

@@ -38,7 +38,7 @@ def embed(
             if found != wanted:
                 raise ValueError(f"{path} has {found} {name}, {encoder} was trained on {wanted}")
         file = f"dataset={shard['dataset']}/shard={shard['shard']}.parquet"
-        epochs = PackedEpochs([path], channel=cfg.channel)
+        epochs = PackedEpochs([path], channels=[cfg.channel])
         usable = embed_shard(model, epochs, folder / file, batch_size=cfg.batch_size, device=device)
         log.info("%s: %d of %d epochs embedded", file, usable, len(epochs))
         parts.append(

@@ -35,7 +35,7 @@ def pretrain(
             raise ValueError(f"{path} is at {found} Hz, wanted {cfg.sampling_rate} Hz")
     roles = read_roles(split, fold=fold)
     train, val = (
-        PackedEpochs(packed, channel=cfg.channel, subjects=subjects)
+        PackedEpochs(packed, channels=[cfg.channel], subjects=subjects)
         for subjects in (roles.pretrain, roles.val)
     )
     for epochs, subjects in ((train, roles.pretrain), (val, roles.val)):

@@ -11,6 +11,7 @@ from somnoflow.config.base import ConfigError, Section
 from somnoflow.config.evaluate import Evaluate
 from somnoflow.config.folder import expand
 from somnoflow.config.heads import Heads
+from somnoflow.config.pack import Pack
 from somnoflow.config.pretrain import Pretrain
 from somnoflow.config.report import Report
 from somnoflow.config.signals import Signals
@@ -58,6 +59,7 @@ class Config(Section):
     )
     simulate: Simulate = Simulate()
     signals: Signals = Signals()
+    pack: Pack = Pack()
     split: Split = Split()
     pretrain: Pretrain = Pretrain()
     heads: Heads = Heads()

@@ -1,13 +1,18 @@
 """Random access to packed epochs: one int16 array on disk per shard.
 
 A packed shard is a folder with `signals.npy` (epoch, channel, time) int16, `epochs.parquet` (one
-row per epoch, in the same order) and `index.json` (shapes, channels, digests). An epoch is read at
-its place in the file. A memory map would be as fast, but its pages count as the process's memory
-and grow with the cohort, and clusters kill jobs for that.
+row per epoch, in the same order) and `index.json` (shapes, channels, digests). The channels of an
+epoch lie side by side, so an epoch is one read at its place in the file. A memory map would be as
+fast, but its pages count as the process's memory and grow with the cohort, and clusters kill jobs
+for that.
+
+The samples are stored as they were measured; what scales them stands in the table, per recording
+and channel (packing.py), and is applied here, when a batch is read.
 """
 
 import json
 import math
+import os
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,19 +22,26 @@ import numpy.typing as npt
 import polars as pl
 
 from somnoflow.io.digest import DigestError, require_sha256
+from somnoflow.signals.quality import UNUSABLE
 
 Rows = npt.NDArray[np.int64]
 
+_COLUMNS = (
+    "dataset", "subject", "recording", "epoch", "onset_s", "stage", "apnea", "hypopnea",
+    "respiratory",
+)  # fmt: skip
+_NIGHT = pl.struct("dataset", "subject", "recording")
+
 
 class PackedEpochs:
-    """One channel of the packed epochs of some subjects.
+    """Some channels of the packed epochs of some subjects.
 
     Parameters
     ----------
     indexes
         `index.json` of each packed shard.
-    channel
-        Canonical channel, such as `EEG_C4`.
+    channels
+        Canonical channels, such as `EEG_C4`, in the order that they are wanted in.
     subjects
         Subject keys (`dataset/subject`) to keep; every subject where None.
 
@@ -37,15 +49,16 @@ class PackedEpochs:
     ----------
     table
         One row per epoch, sorted by dataset, subject, recording and epoch: `dataset`, `subject`
-        (the key `dataset/subject`), `recording`, `epoch`, `onset_s`, `stage` (-1 unscored) and
-        `usable` (the channel is there and carries a signal).
+        (the key `dataset/subject`), `recording`, `epoch`, `onset_s`, `stage` (-1 unscored),
+        `apnea`, `hypopnea`, `respiratory` (-1 where nobody looked) and `usable` (each of the
+        channels is there, carries a signal and has a scale).
     samples
         Samples per epoch, T.
 
     Raises
     ------
     ValueError
-        When no shard has the channel, or shards differ in samples per epoch.
+        When a shard has not all the channels, or shards differ in samples per epoch.
     DigestError
         When an epoch table is not the one its index names, or the signals have another shape.
     """
@@ -54,40 +67,28 @@ class PackedEpochs:
         self,
         indexes: Sequence[Path],
         *,
-        channel: str,
+        channels: Sequence[str],
         subjects: Collection[str] | None = None,
     ) -> None:
-        self.channel = channel
+        self.channels = tuple(channels)
         self._signals: list[_Signals] = []
         tables = []
         lengths = set()
         for number, path in enumerate(sorted(indexes)):
             index = json.loads(path.read_text(encoding="utf-8"))
-            if channel not in index["channels"]:
+            missing = [channel for channel in channels if channel not in index["channels"]]
+            if missing:
                 raise ValueError(
-                    f"{path} holds the channels {', '.join(index['channels'])}, wanted {channel}. "
-                    "Add it to signals.channels in the configuration"
+                    f"{path} holds the channels {', '.join(index['channels'])}, wanted "
+                    f"{', '.join(missing)}. Add it to signals.channels in the configuration"
                 )
             table_path = path.with_name("epochs.parquet")
             require_sha256(table_path, index["sha256"]["epochs.parquet"], made_by="pack")
             self._signals.append(
-                _Signals(path.with_name("signals.npy"), index=index, channel=channel)
+                _Signals(path.with_name("signals.npy"), index=index, channels=channels)
             )
             lengths.add(index["samples"])
-            tables.append(
-                pl.read_parquet(table_path).select(
-                    "dataset",
-                    "subject",
-                    "recording",
-                    "epoch",
-                    "onset_s",
-                    "stage",
-                    usable=pl.col(f"{channel}_quality") == 0,
-                    gain=f"{channel}_gain",
-                    shard=pl.lit(number, pl.Int32),
-                    row=pl.int_range(pl.len(), dtype=pl.Int64),
-                )
-            )
+            tables.append(_read_table(table_path, channels=channels, shard=number))
         if not tables:
             raise ValueError("no packed shard was given, wanted the index.json of at least one")
         if len(lengths) != 1:
@@ -99,8 +100,13 @@ class PackedEpochs:
         whole = whole.sort("dataset", "subject", "recording", "epoch")
         self._shard = whole["shard"].to_numpy()
         self._row = whole["row"].to_numpy()
-        self._gain = whole["gain"].to_numpy()
-        self.table = whole.drop("gain", "shard", "row")
+        # Scaling is the same in all epochs of a recording: keep it once.
+        self._night = whole.select(_NIGHT.rle_id()).to_series().to_numpy().astype(np.int32)
+        nights = whole[np.flatnonzero(np.diff(self._night, prepend=-1))]
+        self._center = _matrix(nights, [f"{channel}_center" for channel in channels])
+        self._gain = _matrix(nights, [f"{channel}_gain" for channel in channels])
+        self._batch = np.empty((0, len(channels), self.samples), np.dtype("<i2"))
+        self.table = whole.select(*_COLUMNS, "usable")
 
     def __len__(self) -> int:
         return len(self.table)
@@ -113,7 +119,7 @@ class PackedEpochs:
         return np.flatnonzero(keep)
 
     def read(self, rows: Rows) -> npt.NDArray[np.float32]:
-        """Read epochs in robust-z units of their recording (median 0, IQR / 1.349 = 1).
+        """Read epochs, scaled as the section `pack` of the configuration said.
 
         Parameters
         ----------
@@ -122,24 +128,28 @@ class PackedEpochs:
 
         Returns
         -------
-        Array of shape (B, T), float32.
+        Array of shape (B, C, T), float32, with the channels in the order asked for.
         """
-        samples = np.empty((len(rows), self.samples), np.dtype("<i2"))
-        for place, row in zip(samples, rows, strict=True):
-            self._signals[self._shard[row]].read_into(place, row=int(self._row[row]))
-        batch = samples.astype(np.float32)
-        batch *= self._gain[rows, None]
-        return batch
+        if len(rows) > len(self._batch):  # kept from call to call: fresh memory costs as much
+            self._batch = np.empty((len(rows), *self._batch.shape[1:]), self._batch.dtype)
+        batch = self._batch[: len(rows)]
+        places = zip(batch, self._shard[rows].tolist(), self._row[rows].tolist(), strict=True)
+        for place, shard, row in places:
+            self._signals[shard].read_into(place, row=row)
+        night = self._night[rows]
+        scaled = np.subtract(batch, self._center[night, :, None], dtype=np.float32)
+        scaled *= self._gain[night, :, None]
+        return scaled
 
 
 class _Signals:
-    """One channel of a `signals.npy`, read epoch by epoch.
+    """Some channels of a `signals.npy`, read epoch by epoch.
 
     Shape and type are compared with the index; the digest of the content is compared by whoever
     copies it, since reading all of it here would cost more than a training's start.
     """
 
-    def __init__(self, path: Path, *, index: dict[str, Any], channel: str) -> None:
+    def __init__(self, path: Path, *, index: dict[str, Any], channels: Sequence[str]) -> None:
         wanted = (index["epochs"], len(index["channels"]), index["samples"])
         self._path = path
         self._file = path.open("rb", buffering=0)
@@ -153,11 +163,40 @@ class _Signals:
                 f"{path} holds {kind} of shape {shape} in {found} bytes, wanted int16 of shape "
                 f"{wanted} in {size} bytes. Make it again with: snakemake --forcerun pack"
             )
+        stored = [index["channels"].index(channel) for channel in channels]
+        first, last = min(stored), max(stored)
         self._epoch_bytes = 2 * wanted[1] * wanted[2]
-        self._begin = begin + 2 * wanted[2] * index["channels"].index(channel)
+        self._begin = begin + 2 * wanted[2] * first
+        # Where channels between or their order are not those asked for, read all and pick.
+        self._picked = [place - first for place in stored]
+        self._span = np.empty((last - first + 1, wanted[2]), np.dtype("<i2"))
+        self._direct = self._picked == list(range(len(self._span)))
 
     def read_into(self, place: npt.NDArray[np.int16], *, row: int) -> None:
-        """Read the samples of an epoch into `place`, shape (T,)."""
-        self._file.seek(self._begin + row * self._epoch_bytes)
-        if self._file.readinto(place.data) != place.nbytes:
+        """Read the samples of an epoch into `place`, shape (C, T)."""
+        span = place if self._direct else self._span
+        begin = self._begin + row * self._epoch_bytes
+        # At a place of its own: a forked worker shares the file's position.
+        if os.preadv(self._file.fileno(), [span.data], begin) != span.nbytes:
             raise DigestError(f"{self._path} was cut short while it was read")
+        if not self._direct:
+            np.take(span, self._picked, axis=0, out=place)
+
+
+def _read_table(path: Path, *, channels: Sequence[str], shard: int) -> pl.DataFrame:
+    """Read what is needed of a shard's epoch table; `row` is the epoch's place in the file."""
+    usable = [
+        (pl.col(f"{channel}_quality") & int(UNUSABLE) == 0) & (pl.col(f"{channel}_gain") != 0)
+        for channel in channels
+    ]
+    return pl.read_parquet(path).select(
+        *_COLUMNS,
+        *(f"{channel}_{name}" for channel in channels for name in ("center", "gain")),
+        usable=pl.all_horizontal(usable),
+        shard=pl.lit(shard, pl.Int32),
+        row=pl.int_range(pl.len(), dtype=pl.Int64),
+    )
+
+
+def _matrix(table: pl.DataFrame, columns: Sequence[str]) -> npt.NDArray[np.float32]:
+    return np.stack([table[column].to_numpy() for column in columns], axis=1)

@@ -26,8 +26,8 @@ class EpochBatches(Dataset[Tensor]):
         batch = read_finite(self.epochs, rows)
         if not np.ptp(batch, axis=1).any():
             raise ValueError(
-                f"channel {self.epochs.channel} is constant in all {len(rows)} epochs of a batch "
-                "although they are flagged usable; see signals.quality in the configuration"
+                f"channel {self.epochs.channels[0]} is constant in all {len(rows)} epochs of a "
+                "batch although they are flagged usable; see signals.quality in the configuration"
             )
         return torch.from_numpy(batch)
 

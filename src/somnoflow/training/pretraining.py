@@ -205,7 +205,7 @@ def fit(
     for found, role in ((rows, "pre-training"), (val_rows, "validation")):
         if len(found) < 2:
             raise TrainingError(
-                f"the {role} subjects have {len(found)} usable epochs of {train.channel}, "
+                f"the {role} subjects have {len(found)} usable epochs of {train.channels[0]}, "
                 "wanted at least 2"
             )
     batch_size = min(cfg.batch_size, len(rows))
