@@ -18,7 +18,11 @@ Modality = Literal["EEG", "EOG", "EMG", "ECG", "AIRFLOW", "THORAX", "ABDOMEN", "
 
 
 class Quality(Section):
-    """Thresholds of the per-epoch quality flags."""
+    """Thresholds of the per-epoch quality flags.
+
+    Flat, clipped and line noise are looked for in the signal as recorded, out of range in the
+    filtered one: an offset of the recorder is no artefact.
+    """
 
     flat_std: float = Field(
         0.1,
@@ -39,6 +43,55 @@ class Quality(Section):
         description="An epoch with more than this share of its samples at the limits of the "
         "recorder is flagged clipped.",
     )
+    ranges: dict[Modality, tuple[float, float]] = Field(
+        default={
+            "EEG": (-250, 250),
+            "EOG": (-500, 500),
+            "EMG": (-500, 500),
+            "ECG": (-5, 5),
+            "SPO2": (50, 101),
+        },
+        description="Values that a modality has in a sleeper, in the unit it is stored in (uV; ECG "
+        "mV; SpO2 %); a modality not named is never out of range.",
+    )
+    out_of_range_fraction: float = Field(
+        0.1,
+        gt=0,
+        le=1,
+        description="An epoch with more than this share of its filtered samples outside `ranges` "
+        "is flagged out of range.",
+    )
+    line_noise_fraction: float = Field(
+        0.5,
+        gt=0,
+        le=1,
+        description="An epoch with more than this share of its unfiltered power within 1 Hz of 50 "
+        "or 60 Hz is flagged line noise, where the sampling rate reaches that far.",
+    )
+    line_only_fraction: float = Field(
+        0.95,
+        gt=0,
+        le=1,
+        description="Above this share of line noise, no signal is left for `disconnected_epochs`.",
+    )
+    disconnected_epochs: int = Field(
+        20,
+        ge=1,
+        description="So many or more epochs on end that are flat, clipped, out of range or nothing "
+        "but line noise are flagged disconnected.",
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> "Quality":
+        for modality, (low, high) in self.ranges.items():
+            if not low < high:
+                raise ValueError(f"range of {modality} is {low} to {high}, wanted low < high")
+        if self.line_only_fraction < self.line_noise_fraction:
+            raise ValueError(
+                f"line_only_fraction is {self.line_only_fraction}, wanted at least "
+                f"line_noise_fraction ({self.line_noise_fraction})"
+            )
+        return self
 
 
 class Signals(Section):

@@ -1,4 +1,15 @@
-"""The channels of a recording: choose, convert, filter, resample, cut and flag each one."""
+"""The channels of a recording: derive, convert, filter, resample, cut and flag each one.
+
+What is decided here:
+
+- A derivation is the difference of two signals as recorded, before any filter. It is clipped where
+  either electrode is, and flat where the active one is. A reference that is flat all night is the
+  recorder's own; one that is flat at times was off then.
+- Stretches between gaps are filtered and resampled each by itself. An epoch that a gap touches is
+  missing.
+- The whole recording is filtered before it is cut, also where only a part of it is kept.
+- What is not used stays in the table: a channel with its reason, a signal with "not used".
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,32 +19,129 @@ import numpy as np
 import numpy.typing as npt
 
 from somnoflow.config.dataset import Reading
-from somnoflow.config.signals import Signals
-from somnoflow.io.edf import SourceRecording, SourceSignal
+from somnoflow.config.signals import Quality, Signals
+from somnoflow.data.leads import Lead, choose_lead, find_names
 from somnoflow.io.parquet import ChannelEpochs
 from somnoflow.io.rejection import Rejection
-from somnoflow.signals.channels import MICROVOLTS, STORAGE, conversion, modality_of
-from somnoflow.signals.epochs import INT16_MAX, Grid, cut, quantise
+from somnoflow.io.source import SourceRecording, SourceSignal
+from somnoflow.signals.channels import (
+    MICROVOLTS,
+    STORAGE,
+    amplitude,
+    known_unit,
+    modality_of,
+    resolve_unit,
+)
+from somnoflow.signals.epochs import INT16_MAX, Grid, cut, find_whole, quantise
 from somnoflow.signals.filters import bandpass, hold, resample
-from somnoflow.signals.quality import Flag, quality_flags
+from somnoflow.signals.quality import (
+    UNUSABLE,
+    Flag,
+    Flags,
+    clipped_flags,
+    flat_flags,
+    join_flags,
+    line_noise_share,
+    range_flags,
+)
 from somnoflow.stages import EPOCH_SECONDS
 
 MOST_BEYOND = 0.01
+_EACH = 7  # each seventh sample tells the size of a signal
+_COUNTED = {
+    "missing": Flag.MISSING,
+    "zero": Flag.ZERO,
+    "flat": Flag.FLAT,
+    "clipped": Flag.CLIPPED,
+    "out_of_range": Flag.OUT_OF_RANGE,
+    "line_noise": Flag.LINE_NOISE,
+    "disconnected": Flag.DISCONNECTED,
+}
+
+Samples = npt.NDArray[np.float32]
+Pieces = Sequence[Samples]
 
 
 @dataclass(frozen=True)
 class Channels:
-    """Epochs of each canonical channel, its row of channels.tsv, and remarks on the recording."""
+    """Epochs of each canonical channel, its row of channels.tsv, and remarks on the recording.
+
+    Rows with an empty `channel` are signals that were not used.
+    """
 
     epochs: Mapping[str, ChannelEpochs]
     rows: Sequence[dict[str, Any]]
     remarks: Sequence[str]
 
 
+@dataclass(frozen=True)
+class _Electrode:
+    """One signal of a lead: an array for each segment, and the recorder's limits and step.
+
+    All are in the unit of the lead's active signal.
+    """
+
+    pieces: Pieces
+    limits: tuple[float, float]
+    step: float
+
+
+@dataclass(frozen=True)
+class _Recorded:
+    """What a lead measured: an array for each segment, in the unit of its active signal."""
+
+    pieces: Pieces
+    unit: str
+    rate: float
+    electrodes: tuple[_Electrode, ...]
+
+
+@dataclass(frozen=True)
+class _Places:
+    """Where the epochs that lie wholly in a segment are.
+
+    `which` are their places in the grid, and `begins` their seconds from the start of each segment.
+    """
+
+    which: npt.NDArray[np.int64]
+    begins: Sequence[npt.NDArray[np.float64]]
+
+    def cut(self, pieces: Pieces, *, rate: float) -> Samples:
+        """Cut these epochs out of a signal's segments; shape (epochs, samples)."""
+        parts = [
+            cut(piece, begins=begins, sampling_rate=rate)
+            for piece, begins in zip(pieces, self.begins, strict=True)
+            if begins.size
+        ]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+@dataclass(frozen=True)
+class _Flagged:
+    """Flags of the epochs of a channel, and what was decided on the way.
+
+    `knows_lines` is false where line noise cannot be seen at the sampling rate.
+    """
+
+    flags: Flags
+    knows_lines: bool
+    remark: str
+
+
+@dataclass(frozen=True)
+class _Taken:
+    """A channel, its amplitude in the unit of storage, and what may be wrong with it."""
+
+    epochs: ChannelEpochs
+    amplitude: float
+    knows_lines: bool
+    remarks: tuple[str, ...]
+
+
 def read_channels(
     source: SourceRecording, *, reading: Reading, signals: Signals, grid: Grid
 ) -> Channels:
-    """Choose, convert, filter, resample and cut the canonical channels of a recording.
+    """Choose, derive, convert, filter, resample and cut the canonical channels of a recording.
 
     Parameters
     ----------
@@ -51,91 +159,183 @@ def read_channels(
     Rejection
         When no channel can be used.
     """
-    epochs = grid.epochs
-    taken: dict[str, ChannelEpochs] = {}
-    rows: list[dict[str, Any]] = []
-    doubts: list[str] = []
-    for channel in signals.channels:
-        chosen, reason = _choose(source, channel, reading)
-        row: dict[str, Any] = {"channel": channel, "source": "", "unit": "", "sampling_rate": ""}
-        if chosen is not None:
-            row |= {
-                "source": chosen.label,
-                "unit": chosen.unit,
-                "sampling_rate": f"{chosen.sampling_rate:g}",
-            }
-            try:
-                taken[channel] = _convert(
-                    chosen, channel=channel, reading=reading, signals=signals, epochs=epochs
-                )
-            except Rejection as rejection:
-                reason = str(rejection)
-        if channel in taken:
-            doubts += _doubts(source, taken[channel], channel=channel, label=row["source"])
-            flags = taken[channel].quality
-            row |= {
-                "epochs": epochs,
-                "zero": int((flags & Flag.ZERO > 0).sum()),
-                "flat": int((flags & Flag.FLAT > 0).sum()),
-                "clipped": int((flags & Flag.CLIPPED > 0).sum()),
-                "problem": "",
-            }
-        else:
-            taken[channel] = ChannelEpochs(
-                samples=None, scale=1.0, quality=np.full(epochs, Flag.MISSING, np.uint8)
-            )
-            row |= {"epochs": 0, "zero": 0, "flat": 0, "clipped": 0, "problem": reason}
-        rows.append(row)
-    if all(row["problem"] for row in rows):
+    offer = find_names(source.signals, reading)
+    leads: dict[str, Lead | str] = {
+        channel: choose_lead(channel, offer=offer, reading=reading) for channel in signals.channels
+    }
+    taken: dict[str, _Taken | str] = {
+        channel: _take(
+            lead, channel=channel, source=source, reading=reading, signals=signals, grid=grid
+        )
+        for channel, lead in leads.items()
+    }
+    problems = {channel: found for channel, found in taken.items() if isinstance(found, str)}
+    if len(problems) == len(taken):
         labels = ", ".join(signal.label for signal in source.signals) or "(no signals)"
-        reasons = sorted({row["problem"] for row in rows})
         raise Rejection(
             problem="no usable channel",
-            found=f"{labels} ({'; '.join(reasons)})",
-            wanted=f"one of {', '.join(reading.channels)}",
+            found=f"{labels} ({'; '.join(sorted(set(problems.values())))})",
+            wanted=f"one of {', '.join(reading.channels) or 'the common names'}",
             advice="Name the labels under `channels` in the dataset's dataset.yaml",
         )
-    return Channels(epochs=taken, rows=rows, remarks=doubts)
+    used = {id(one) for lead in leads.values() if isinstance(lead, Lead) for one in lead.signals}
+    unused = [signal for signal in source.signals if id(signal) not in used]
+    return Channels(
+        epochs={
+            channel: _missing(grid.epochs) if isinstance(found, str) else found.epochs
+            for channel, found in taken.items()
+        },
+        rows=[
+            *(_row(channel, lead=leads[channel], taken=found) for channel, found in taken.items()),
+            *(
+                _row("", lead=Lead((signal,)), taken="") | {"remark": "not used"}
+                for signal in unused
+            ),
+        ],
+        remarks=_remarks(taken, leads=leads),
+    )
 
 
-def _doubts(
-    source: SourceRecording, taken: ChannelEpochs, *, channel: str, label: str
-) -> list[str]:
-    """Say what may be wrong with a channel that is used all the same."""
-    doubts = []
-    namesakes = sum(signal.label == label for signal in source.signals)
-    if namesakes > 1:
-        doubts.append(f"{namesakes} signals are called '{label}'; the first is {channel}")
-    good = np.asarray(taken.samples)[taken.quality == Flag.GOOD]
-    beyond = float((np.abs(good) == INT16_MAX).mean()) if good.size else 0.0
-    if beyond > MOST_BEYOND:
-        unit = STORAGE[modality_of(channel)].unit
-        doubts.append(
-            f"{beyond:.0%} of {channel} lies beyond {taken.scale * INT16_MAX:.4g} {unit}; is the "
-            "unit in the header right? Else say it under `units` in dataset.yaml"
-        )
-    return doubts
+def _take(lead: Lead | str, *, channel: str, **how: Any) -> _Taken | str:
+    """Read a channel, or give the reason why there is none."""
+    if isinstance(lead, str):
+        return lead
+    try:
+        return _read_lead(lead, channel=channel, **how)
+    except Rejection as rejection:
+        return str(rejection)
 
 
-def _choose(
-    source: SourceRecording, channel: str, reading: Reading
-) -> tuple[SourceSignal | None, str]:
-    wanted = [label for label, canonical in reading.channels.items() if canonical == channel]
-    by_label = {signal.label: signal for signal in reversed(source.signals)}
-    for label in wanted:
-        if label in by_label:
-            return by_label[label], ""
-    if not wanted:
-        return None, "the dataset has no label for this channel"
-    return None, f"the recording has none of: {', '.join(wanted)}"
+def _missing(epochs: int) -> ChannelEpochs:
+    quality = np.full(epochs, Flag.MISSING, np.uint8)
+    return ChannelEpochs(samples=None, scale=1.0, quality=quality)
 
 
-def _convert(
-    signal: SourceSignal, *, channel: str, reading: Reading, signals: Signals, epochs: int
-) -> ChannelEpochs:
+def _remarks(taken: Mapping[str, _Taken | str], *, leads: Mapping[str, Lead | str]) -> list[str]:
+    remarks = [
+        f"{channel}: {remark}"
+        for channel, found in taken.items()
+        if not isinstance(found, str)
+        for remark in found.remarks
+    ]
+    guessed = [name for name, lead in leads.items() if isinstance(lead, Lead) and lead.guessed]
+    return [*([f"guessed from labels: {', '.join(guessed)}"] if guessed else []), *remarks]
+
+
+def _row(channel: str, *, lead: Lead | str, taken: _Taken | str) -> dict[str, Any]:
+    """Give a row of channels.tsv."""
+    signals = lead.signals if isinstance(lead, Lead) else ()
+    row: dict[str, Any] = {
+        "channel": channel,
+        "source": "-".join(signal.label for signal in signals),
+        "unit": ", ".join(dict.fromkeys(signal.unit for signal in signals)),
+        "sampling_rate": f"{signals[0].sampling_rate:g}" if signals else "",
+    }
+    remark = ["guessed from the label"] if isinstance(lead, Lead) and lead.guessed else []
+    if isinstance(taken, str):
+        counts = dict.fromkeys(_COUNTED, 0)
+        return row | {
+            "amplitude": "", "epochs": 0, **counts, "problem": taken, "remark": "".join(remark),
+        }  # fmt: skip
+    flags = taken.epochs.quality
+    counts = {name: int(np.count_nonzero(flags & flag)) for name, flag in _COUNTED.items()}
+    return row | {
+        "amplitude": f"{taken.amplitude:.4g}",
+        "epochs": len(flags),
+        **counts,
+        **({} if taken.knows_lines else {"line_noise": ""}),
+        "problem": "",
+        "remark": "; ".join([*remark, *taken.remarks]),
+    }
+
+
+def _read_lead(
+    lead: Lead,
+    *,
+    channel: str,
+    source: SourceRecording,
+    reading: Reading,
+    signals: Signals,
+    grid: Grid,
+) -> _Taken:
     storage = STORAGE[modality_of(channel)]
-    factor = conversion(reading.units.get(signal.label, signal.unit), channel=channel)
-    samples = signal.physical() * factor
+    recorded = _record(lead, source=source, reading=reading)
+    places = _find_places(source, grid=grid)
+    raw = places.cut(recorded.pieces, rate=recorded.rate)
+    filtered = places.cut(
+        [
+            _filter(piece, rate=recorded.rate, channel=channel, signals=signals)
+            if begins.size
+            else piece
+            for piece, begins in zip(recorded.pieces, places.begins, strict=True)
+        ],
+        rate=signals.sampling_rate,
+    )
+    # Without a unit, of constant lines; of values that are held only zero says nothing.
+    reach = raw.max(axis=1) - (0.0 if storage.steps else raw.min(axis=1))
+    has_signal = reach > 2 * recorded.electrodes[0].step
+    size = amplitude(filtered, has_signal=has_signal, channel=channel)
+    unit = resolve_unit(recorded.unit, channel=channel, size=size)
+    flagged = _flag(
+        recorded,
+        raw=raw,
+        filtered=filtered,
+        places=places,
+        channel=channel,
+        factor=unit.factor,
+        quality=signals.quality,
+    )
+    scale = storage.scale or _scale_of(filtered)
+    samples = quantise(filtered, scale / unit.factor)
+    flags = flagged.flags
+    beyond = _doubt_range(samples, flags=flags, channel=channel, scale=scale)
+    return _Taken(
+        epochs=_spread(samples, flags=flags, which=places.which, scale=scale, epochs=grid.epochs),
+        amplitude=size * unit.factor,
+        knows_lines=flagged.knows_lines,
+        remarks=tuple(filter(None, (*lead.remarks, flagged.remark, unit.remark, beyond))),
+    )
+
+
+def _record(lead: Lead, *, source: SourceRecording, reading: Reading) -> _Recorded:
+    """Read a lead's signals, bring them into one unit, and subtract."""
+    active, *others = lead.signals
+    unit = reading.units.get(active.label, active.unit)
+    first = _read_electrode(active, source=source, factor=1.0)
+    if not others:
+        return _Recorded(first.pieces, unit, active.sampling_rate, (first,))
+    reference = others[0]
+    if active.sampling_rate != reference.sampling_rate:
+        raise Rejection(
+            problem="electrodes of unequal sampling rates",
+            found=f"{active.label} at {active.sampling_rate:g} Hz, {reference.label} at "
+            f"{reference.sampling_rate:g} Hz",
+            wanted="one rate",
+            advice="Export the recording with the derivation",
+        )
+    other = reading.units.get(reference.label, reference.unit)
+    factor = _ratio(active.label, unit, reference.label, other)
+    second = _read_electrode(reference, source=source, factor=factor)
+    pieces = [one - two for one, two in zip(first.pieces, second.pieces, strict=True)]
+    return _Recorded(pieces, unit, active.sampling_rate, (first, second))
+
+
+def _ratio(label: str, unit: str, reference: str, other: str) -> float:
+    """Give the factor from a reference's unit to its active electrode's."""
+    one, two = known_unit(unit), known_unit(other)
+    if one in MICROVOLTS and two in MICROVOLTS:
+        return MICROVOLTS[two] / MICROVOLTS[one]
+    if (one or unit) != (two or other):
+        raise Rejection(
+            problem="electrodes of unequal units",
+            found=f"{label} in '{unit}', {reference} in '{other}'",
+            wanted="V, mV or uV",
+            advice="Say the true units under `units` in the dataset's dataset.yaml",
+        )
+    return 1.0
+
+
+def _read_electrode(signal: SourceSignal, *, source: SourceRecording, factor: float) -> _Electrode:
     rate = signal.sampling_rate
     if rate * EPOCH_SECONDS < 2:
         raise Rejection(
@@ -144,67 +344,145 @@ def _convert(
             wanted=f"at least 2 samples in {EPOCH_SECONDS} s",
             advice="Take the channel out of signals.channels",
         )
-    quality = _quality(samples, signal=signal, channel=channel, factor=factor, signals=signals)
-    if storage.steps:
-        samples = hold(samples, sampling_rate=rate, target=signals.sampling_rate)
-    else:
-        band = signals.filters.get(modality_of(channel))  # type: ignore[call-overload]
-        if band is not None:
-            samples = _filtered(samples, rate=rate, band=band)
-        samples = resample(samples, sampling_rate=rate, target=signals.sampling_rate)
-    length = signals.sampling_rate * EPOCH_SECONDS
-    whole = cut(samples, length)[:epochs]
-    if len(whole) < epochs or len(quality) < epochs:
+    pieces = signal.physical()
+    for piece, segment in zip(pieces, source.segments, strict=True):
+        if len(piece) < int(segment.seconds * rate) - 1:
+            raise Rejection(
+                problem="signal shorter than the recording",
+                found=f"{len(piece)} samples of '{signal.label}'",
+                wanted=f"{int(segment.seconds * rate)} samples for {segment.seconds:g} s",
+                advice="Check the sampling rate in the file's header",
+            )
+    if factor != 1.0:
+        pieces = tuple(piece * np.float32(factor) for piece in pieces)
+    low, high = signal.limits
+    return _Electrode(pieces, (low * factor, high * factor), signal.step * factor)
+
+
+def _find_places(source: SourceRecording, *, grid: Grid) -> _Places:
+    which = [
+        find_whole(grid, onset=segment.onset, seconds=segment.seconds)
+        for segment in source.segments
+    ]
+    if not any(numbers.size for numbers in which):
         raise Rejection(
-            problem="signal shorter than the recording",
-            found=f"{min(len(whole), len(quality))} epochs",
-            wanted=f"{epochs} epochs",
-            advice="Check the sampling rate in the file's header",
+            problem="no whole epoch",
+            found=f"{len(which)} stretches between gaps",
+            wanted=f"one that holds an epoch of {EPOCH_SECONDS} s",
+            advice="Leave the recording out of the manifest",
         )
-    scale = storage.scale or _scale_of(whole)
-    return ChannelEpochs(samples=quantise(whole, scale), scale=scale, quality=quality[:epochs])
-
-
-def _filtered(
-    samples: npt.NDArray[np.float64], *, rate: float, band: tuple[float, float]
-) -> npt.NDArray[np.float64]:
-    try:
-        return bandpass(samples, sampling_rate=rate, band=band)
-    except ValueError as error:
-        raise Rejection(
-            problem="sampling rate too low",
-            found=f"{rate:g} Hz",
-            wanted=f"at least {sum(band):g} Hz for the band {band[0]:g}-{band[1]:g} Hz",
-            advice="Take the channel out of signals.channels, or change its filter",
-        ) from error
-
-
-def _quality(
-    samples: npt.NDArray[np.float64],
-    *,
-    signal: SourceSignal,
-    channel: str,
-    factor: float,
-    signals: Signals,
-) -> npt.NDArray[np.uint8]:
-    storage = STORAGE[modality_of(channel)]
-    length = signal.sampling_rate * EPOCH_SECONDS
-    if storage.steps:
-        # A steady saturation is a healthy one: of constant values only a zero line is none.
-        zero = (np.abs(cut(samples, length)) <= signal.step * factor).all(axis=1)
-        return np.where(zero, Flag.FLAT | Flag.ZERO, Flag.GOOD).astype(np.uint8)
-    to_microvolts = MICROVOLTS.get(storage.unit, 1.0)
-    low, high, step = (value * factor * to_microvolts for value in (*signal.limits, signal.step))
-    quality = signals.quality
-    if storage.unit not in MICROVOLTS:
-        quality = quality.model_copy(update={"flat_std": 0.0})
-    return quality_flags(
-        cut(samples * to_microvolts, length), limits=(low, high), step=step, quality=quality
+    return _Places(
+        which=np.concatenate(which),
+        begins=[
+            grid.begins()[numbers] - segment.onset
+            for numbers, segment in zip(which, source.segments, strict=True)
+        ],
     )
 
 
-def _scale_of(epochs: npt.NDArray[np.float64]) -> float:
+def _filter(piece: Samples, *, rate: float, channel: str, signals: Signals) -> Samples:
+    """Filter and resample one segment; values that are held are not filtered."""
+    modality = modality_of(channel)
+    if STORAGE[modality].steps:
+        return hold(piece, sampling_rate=rate, target=signals.sampling_rate)
+    band = signals.filters.get(modality)  # type: ignore[call-overload]
+    if band is not None:
+        try:
+            piece = bandpass(piece, sampling_rate=rate, band=band)
+        except ValueError as error:
+            raise Rejection(
+                problem="sampling rate too low",
+                found=f"{rate:g} Hz",
+                wanted=f"at least {sum(band):g} Hz for the band {band[0]:g}-{band[1]:g} Hz",
+                advice="Take the channel out of signals.channels, or change its filter",
+            ) from error
+    return resample(piece, sampling_rate=rate, target=signals.sampling_rate)
+
+
+def _flag(
+    recorded: _Recorded,
+    *,
+    raw: Samples,
+    filtered: Samples,
+    places: _Places,
+    channel: str,
+    factor: float,
+    quality: Quality,
+) -> _Flagged:
+    """Flag the epochs of a channel; `factor` leads from the recorded unit to the stored one."""
+    modality = modality_of(channel)
+    storage = STORAGE[modality]
+    microvolts = factor * MICROVOLTS[storage.unit] if storage.unit in MICROVOLTS else None
+    flatness = {"flat_std": 0.0, "flat_fraction": quality.flat_fraction}
+    if storage.steps:
+        # A steady saturation is a healthy one: of constant values only a zero line is none.
+        flatness = {"flat_std": -1.0, "flat_fraction": 1.0}
+    elif microvolts is not None:
+        flatness["flat_std"] = quality.flat_std / microvolts
+    own = []
+    for electrode in recorded.electrodes:
+        epochs = places.cut(electrode.pieces, rate=recorded.rate)
+        found = flat_flags(epochs, step=electrode.step, **flatness)
+        if not storage.steps:
+            found |= clipped_flags(
+                epochs,
+                limits=electrode.limits,
+                step=electrode.step,
+                fraction=quality.clipped_fraction,
+            )
+        own.append(found)
+    flags, *reference = own
+    remark = ""
+    if reference:
+        flags |= flat_flags(raw, step=recorded.electrodes[0].step, **flatness)
+        if (reference[0] & Flag.FLAT).all():
+            remark = "the reference is flat all night; taken as the recorder's own"
+        else:
+            flags |= reference[0]
+    limits = quality.ranges.get(modality)  # type: ignore[call-overload]
+    if limits is not None:
+        low, high = (value / factor for value in limits)
+        flags |= range_flags(filtered, limits=(low, high), fraction=quality.out_of_range_fraction)
+    line = None if microvolts is None else line_noise_share(raw, sampling_rate=recorded.rate)
+    return _Flagged(join_flags(flags, line_share=line, quality=quality), line is not None, remark)
+
+
+def _doubt_range(
+    samples: npt.NDArray[np.int16], *, flags: Flags, channel: str, scale: float
+) -> str:
+    """Say how much of a channel lies beyond what int16 holds, where it is more than a little."""
+    good = flags & UNUSABLE == 0
+    at_end = (samples == INT16_MAX) | (samples == -INT16_MAX)
+    beyond = float(at_end.mean(axis=1)[good].mean()) if good.any() else 0.0
+    if beyond <= MOST_BEYOND:
+        return ""
+    unit = STORAGE[modality_of(channel)].unit
+    return (
+        f"{beyond:.0%} lies beyond {scale * INT16_MAX:.4g} {unit}; is the unit in the header "
+        "right? Else say it under `units` in dataset.yaml"
+    )
+
+
+def _scale_of(epochs: Samples) -> float:
     """Choose a step that leaves room for five times the 99.9th percentile."""
-    size = np.abs(epochs)
-    reach = 5 * float(np.quantile(size, 0.999)) or float(size.max())
+    size = np.abs(epochs[:, ::_EACH])
+    reach = 5 * float(np.quantile(size, 0.999)) or float(np.abs(epochs).max())
     return reach / INT16_MAX if reach else 1.0
+
+
+def _spread(
+    samples: npt.NDArray[np.int16],
+    *,
+    flags: Flags,
+    which: npt.NDArray[np.int64],
+    scale: float,
+    epochs: int,
+) -> ChannelEpochs:
+    """Lay epochs at their places in the grid; the others are missing."""
+    if len(which) == epochs:
+        return ChannelEpochs(samples=samples, scale=scale, quality=flags)
+    everywhere = np.zeros((epochs, samples.shape[1]), np.int16)
+    everywhere[which] = samples
+    quality = np.full(epochs, Flag.MISSING, np.uint8)
+    quality[which] = flags
+    return ChannelEpochs(samples=everywhere, scale=scale, quality=quality)

@@ -17,8 +17,9 @@ RECORDING_COLUMNS = (
     "ahi", "notes",
 )  # fmt: skip
 CHANNEL_COLUMNS = (
-    "dataset", "recording", "channel", "source", "unit", "sampling_rate", "epochs", "zero",
-    "flat", "clipped", "problem",
+    "dataset", "recording", "channel", "source", "unit", "sampling_rate", "amplitude", "epochs",
+    "missing", "zero", "flat", "clipped", "out_of_range", "line_noise", "disconnected", "problem",
+    "remark",
 )  # fmt: skip
 REJECTED_COLUMNS = (
     "dataset", "file", "recording", "stage", "problem", "found", "wanted", "advice",

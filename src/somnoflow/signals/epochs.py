@@ -5,6 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from somnoflow.io.source import CLOCK_TOLERANCE
+from somnoflow.stages import EPOCH_SECONDS
+
 INT16_MAX = 32767
 
 
@@ -20,30 +23,63 @@ class Grid:
     epochs: int
     first: int = 0
 
+    def begins(self) -> npt.NDArray[np.float64]:
+        """Give the seconds from the start of the recording to each kept epoch, shape (epochs,)."""
+        numbers = np.arange(self.first, self.first + self.epochs, dtype=np.float64)
+        return np.float64(self.onset) + numbers * np.float64(EPOCH_SECONDS)
 
-def cut(samples: npt.NDArray[np.float64], length: float) -> npt.NDArray[np.float64]:
-    """Cut into whole epochs of `length` samples; the rest is dropped.
+
+def find_whole(grid: Grid, *, onset: float, seconds: float) -> npt.NDArray[np.int64]:
+    """Give which of the kept epochs, counted from 0, lie wholly in a stretch of the recording."""
+    begins = grid.begins() - onset
+    ends = begins + EPOCH_SECONDS
+    return np.flatnonzero((begins >= -CLOCK_TOLERANCE) & (ends <= seconds + CLOCK_TOLERANCE))
+
+
+def cut(
+    samples: npt.NDArray[np.float32], *, begins: npt.NDArray[np.float64], sampling_rate: float
+) -> npt.NDArray[np.float32]:
+    """Cut epochs that follow one another out of a signal.
 
     Parameters
     ----------
     samples
         Shape (n,).
-    length
-        Samples per epoch. Where it is not whole, each epoch begins at the sample nearest to its
-        time, so that epochs do not drift, and has the whole part of `length`.
+    begins
+        Seconds from the first sample to each epoch, shape (epochs,). An epoch begins at the sample
+        nearest to its time, so that epochs do not drift where they have no whole number of samples.
+    sampling_rate
+        In Hz.
 
     Returns
     -------
-    Array of shape (epochs, int(length)).
+    Array of shape (epochs, int(30 sampling_rate)); a view where that is possible.
+
+    Raises
+    ------
+    ValueError
+        When the signal ends before the last epoch does.
     """
-    epochs = int(len(samples) / length + 1e-9)
+    length = EPOCH_SECONDS * sampling_rate
     whole = int(length + 1e-9)
-    starts = np.floor(np.arange(epochs) * length + 1e-6).astype(np.int64)
-    if whole == length:
-        return samples[: epochs * whole].reshape(epochs, whole)
-    return samples[starts[:, None] + np.arange(whole)]
+    if not begins.size:
+        return np.empty((0, whole), np.float32)
+    places = np.rint(begins * sampling_rate).astype(np.int64)
+    # Times are rounded: an epoch that ends with the signal may seem to end a sample after it.
+    room = 1 + round(CLOCK_TOLERANCE * sampling_rate)
+    beyond = int(places[-1]) + whole - len(samples)
+    if beyond > room:
+        raise ValueError(f"{len(samples)} samples, wanted {int(places[-1]) + whole}")
+    places = np.maximum(places - max(0, beyond), 0)
+    if whole == length and int(places[0]) + whole * len(places) <= len(samples):
+        return samples[places[0] :][: whole * len(places)].reshape(-1, whole)
+    last = len(samples) - 1
+    return samples[np.minimum(places[:, None] + np.arange(whole), last)]
 
 
-def quantise(samples: npt.NDArray[np.float64], scale: float) -> npt.NDArray[np.int16]:
+def quantise(samples: npt.NDArray[np.float32], scale: float) -> npt.NDArray[np.int16]:
     """Divide by `scale` and round to int16; values beyond its range stay at its ends."""
-    return np.clip(np.rint(samples / scale), -INT16_MAX, INT16_MAX).astype(np.int16)
+    steps = samples * np.float32(1 / scale)
+    np.rint(steps, out=steps)
+    np.clip(steps, -INT16_MAX, INT16_MAX, out=steps)
+    return steps.astype(np.int16)

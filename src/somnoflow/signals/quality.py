@@ -1,4 +1,4 @@
-"""Flag epochs whose signal is not one: missing, zero, flat or clipped.
+"""Flag epochs whose signal is not one, or is doubtful.
 
 Flags are bits of one byte per epoch and channel; 0 is a good epoch. A zero line is how some files
 say "nothing was recorded here"; it is flat too, as is a line that stays at another value because
@@ -10,11 +10,20 @@ its stage. To leave such epochs out of a test would flatter the results.
 """
 
 from enum import IntFlag
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 
 from somnoflow.config.signals import Quality
+
+Epochs = npt.NDArray[np.float32]
+Flags = npt.NDArray[np.uint8]
+
+LINES_HZ = (50, 60)
+_LINE_HALF_WIDTH_HZ = 1
+_PARTS = 10  # of an epoch: spectra of 3 s resolve 2/3 Hz around a line
+_BATCH = 32  # epochs that are looked at together: they stay in the processor's cache
 
 
 class Flag(IntFlag):
@@ -33,44 +42,147 @@ class Flag(IntFlag):
 UNUSABLE = Flag.MISSING | Flag.FLAT | Flag.CLIPPED | Flag.ZERO | Flag.DISCONNECTED
 
 
-def quality_flags(
-    epochs: npt.NDArray[np.float64],
-    *,
-    limits: tuple[float, float],
-    step: float,
-    quality: Quality,
-) -> npt.NDArray[np.uint8]:
-    """Flag zero, flat and clipped epochs of an unfiltered signal.
+def flat_flags(epochs: Epochs, *, step: float, flat_std: float, flat_fraction: float) -> Flags:
+    """Flag zero and flat epochs of an unfiltered signal.
 
     Parameters
     ----------
     epochs
-        Shape (epochs, samples), in the unit that `quality.flat_std` is meant in.
-    limits
-        Values at the recorder's digital limits, in the same unit.
+        Shape (epochs, samples).
     step
-        Value of one digital step of the recorder, in the same unit.
-    quality
-        Thresholds.
+        Value of one digital step of the recorder, in the unit of the signal.
+    flat_std
+        Largest standard deviation of a flat epoch, in the unit of the signal.
+    flat_fraction
+        Largest share of an epoch that may be one constant value.
 
     Returns
     -------
     Array of shape (epochs,), uint8, of `Flag` bits.
     """
-    flat = (epochs.std(axis=1) <= quality.flat_std) | (_longest_run(epochs) > quality.flat_fraction)
-    low, high = limits
-    # Half a step of room: a limit and the sample at it may differ in their last digits.
-    at_limit = (epochs < low + step / 2) | (epochs > high - step / 2)
-    clipped = at_limit.mean(axis=1) > quality.clipped_fraction
-    zero = (np.abs(epochs) <= step).all(axis=1)
-    return ((flat | zero) * Flag.FLAT + (clipped & ~flat) * Flag.CLIPPED + zero * Flag.ZERO).astype(
-        np.uint8
+    if not epochs.size:
+        return np.zeros(len(epochs), np.uint8)
+    low, high = epochs.min(axis=1), epochs.max(axis=1)
+    zero = (low >= -step) & (high <= step)
+    deviation = np.concatenate(
+        [epochs[at : at + _BATCH].std(axis=1) for at in range(0, len(epochs), _BATCH)]
     )
+    flat = zero | (deviation <= flat_std)
+    # A run of more than a share leaves room for few changes: only such epochs are looked at.
+    samples = epochs.shape[1]
+    changes = np.count_nonzero(epochs[:, 1:] != epochs[:, :-1], axis=1)
+    for number in np.flatnonzero(~flat & (changes < samples * (1 - flat_fraction) + 1)):
+        flat[number] = _longest_run(epochs[number]) > flat_fraction * samples
+    return (flat * Flag.FLAT + zero * Flag.ZERO).astype(np.uint8)
 
 
-def _longest_run(epochs: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Give the share of each epoch that its longest stretch of one constant value takes."""
-    changes = np.diff(epochs, axis=1) != 0
-    positions = np.arange(1, epochs.shape[1])
-    last_change = np.maximum.accumulate(np.where(changes, positions, 0), axis=1)
-    return (positions - last_change + 1).max(axis=1) / epochs.shape[1]
+def clipped_flags(
+    epochs: Epochs, *, limits: tuple[float, float], step: float, fraction: float
+) -> Flags:
+    """Flag epochs with more than a share of their samples at the limits of the recorder.
+
+    `limits` are its values at the digital limits and `step` is that of one digital step; a flat
+    epoch at a limit is flagged too.
+    """
+    # Half a step of room: a limit and the sample at it may differ in their last digits.
+    low, high = limits[0] + step / 2, limits[1] - step / 2
+    share = _share_outside(epochs, low=low, high=high)
+    return ((share > fraction) * Flag.CLIPPED).astype(np.uint8)
+
+
+def range_flags(epochs: Epochs, *, limits: tuple[float, float], fraction: float) -> Flags:
+    """Flag epochs with more than a share of their samples outside of the plausible values."""
+    share = _share_outside(epochs, low=limits[0], high=limits[1])
+    return ((share > fraction) * Flag.OUT_OF_RANGE).astype(np.uint8)
+
+
+def line_noise_share(epochs: Epochs, *, sampling_rate: float) -> Epochs | None:
+    """Give the share of each epoch's power within 1 Hz of a mains frequency.
+
+    The power is that of the unfiltered signal without its mean, in ten parts of each epoch under a
+    Hann window; where the rate reaches both 50 and 60 Hz, the larger share counts.
+
+    Returns
+    -------
+    Array of shape (epochs,), 0 for a constant epoch; None where the sampling rate does not reach
+    the mains frequencies.
+    """
+    part = epochs.shape[1] // _PARTS
+    lines = tuple(
+        line for line in LINES_HZ if sampling_rate > 2 * (line + _LINE_HALF_WIDTH_HZ) and part
+    )
+    if not lines:
+        return None
+    waves, weights = _line_waves(part, sampling_rate, lines)
+    found = [
+        _line_share(epochs[at : at + _BATCH], waves=waves, weights=weights, lines=len(lines))
+        for at in range(0, len(epochs), _BATCH)
+    ]
+    return np.concatenate(found) if found else np.zeros(0, np.float32)
+
+
+def disconnected_flags(no_signal: npt.NDArray[np.bool_], *, least: int) -> Flags:
+    """Flag runs of at least `least` epochs without a signal."""
+    edges = np.diff(np.concatenate([[0], no_signal.astype(np.int8), [0]]))
+    flags = np.zeros(len(no_signal), np.uint8)
+    for begin, end in zip(np.flatnonzero(edges > 0), np.flatnonzero(edges < 0), strict=True):
+        if end - begin >= least:
+            flags[begin:end] = Flag.DISCONNECTED
+    return flags
+
+
+def join_flags(flags: Flags, *, line_share: Epochs | None, quality: Quality) -> Flags:
+    """Add line noise to the flags of each epoch, and the runs that come of all of them.
+
+    A flat epoch is flat alone, though it may lie at a limit or outside of the plausible values.
+    """
+    besides = np.uint8(Flag.CLIPPED | Flag.OUT_OF_RANGE)
+    flags = np.where(flags & Flag.FLAT, flags & ~besides, flags).astype(np.uint8)
+    no_signal = flags & (Flag.FLAT | Flag.CLIPPED | Flag.OUT_OF_RANGE) > 0
+    if line_share is not None:
+        flags |= ((line_share > quality.line_noise_fraction) * Flag.LINE_NOISE).astype(np.uint8)
+        no_signal |= line_share > quality.line_only_fraction
+    return flags | disconnected_flags(no_signal, least=quality.disconnected_epochs)
+
+
+def _share_outside(epochs: Epochs, *, low: float, high: float) -> Epochs:
+    share = np.zeros(len(epochs), np.float32)
+    if not epochs.size:
+        return share
+    some = np.flatnonzero((epochs.min(axis=1) < low) | (epochs.max(axis=1) > high))
+    for number in some:
+        share[number] = ((epochs[number] < low) | (epochs[number] > high)).mean()
+    return share
+
+
+def _longest_run(samples: Epochs) -> int:
+    changes = np.flatnonzero(samples[1:] != samples[:-1]) + 1
+    return int(np.diff(np.concatenate([[0], changes, [len(samples)]])).max())
+
+
+def _line_share(epochs: Epochs, *, waves: Epochs, weights: Epochs, lines: int) -> Epochs:
+    count, part = len(epochs), len(weights)
+    centred = epochs - epochs.mean(axis=1, keepdims=True)
+    parts = centred[:, : _PARTS * part].reshape(count * _PARTS, part)
+    power = (parts @ waves) ** 2
+    at_lines = power.reshape(count, _PARTS, lines, -1).sum(axis=(1, 3)).max(axis=1)
+    total = ((parts * parts) @ weights).reshape(count, _PARTS).sum(axis=1)
+    return np.divide(at_lines, total, out=np.zeros(count, np.float32), where=total > 0)
+
+
+@lru_cache(maxsize=32)
+def _line_waves(part: int, rate: float, lines: tuple[int, ...]) -> tuple[Epochs, Epochs]:
+    """Give windowed cosines and sines around the lines, and the window squared.
+
+    Scaled so that the squares of the products with a signal add up to its windowed power there.
+    """
+    window = np.hanning(part + 1)[:-1]
+    time = np.arange(part)
+    columns = []
+    around = np.arange(round(2 * _LINE_HALF_WIDTH_HZ * part / rate) + 1)
+    for line in lines:
+        bins = round((line - _LINE_HALF_WIDTH_HZ) * part / rate) + around
+        angle = 2 * np.pi / part * time[:, None] * bins
+        columns += [np.cos(angle), np.sin(angle)]
+    waves = np.concatenate(columns, axis=1) * window[:, None] * np.sqrt(2 / part)
+    return waves.astype(np.float32), (window**2).astype(np.float32)
