@@ -49,7 +49,8 @@ def read_nsrr_xml(path: Path, annotation: Annotation) -> Scoring:
         elif fold(_text(event, "EventType")) == "stages|stages":
             builder.add_stage(*_times(event, concept, path=path), concept)
         elif builder.knows(concept):
-            builder.add_other(*_times(event, concept, path=path), concept)
+            # Also a stage under another EventType: the label decides, or a stage would be lost.
+            builder.add(*_times(event, concept, path=path), concept)
         else:
             builder.add_other(0.0, None, concept)
     return builder.scoring
