@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import edfio
-import numpy as np
 import pytest
 from tests.recordings import START, make_signal, noise, patch, write_recording, write_scoring
 
