@@ -2,6 +2,7 @@
 
 import importlib
 import re
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -40,3 +41,15 @@ def test_cost_of_a_program(benchmark_module, tmp_path: Path) -> None:
     assert cost.wall_s > 0.1
     with pytest.raises(SystemExit, match="failed:\nwrong"):
         measuring.run([sys.executable, "-c", "raise SystemExit('wrong')"], folder=tmp_path)
+
+
+def test_damaged_files_are_read_rightly_or_rejected(tmp_path: Path) -> None:
+    script = ROOT / "benchmarks" / "fuzz_readers.py"
+    keep = tmp_path / "failures"
+    options = ["--inputs", "1400", "--processes", "1", "--seed", "7", "--keep", str(keep)]
+    ran = subprocess.run(
+        [sys.executable, str(script), *options], capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert not keep.exists()
+    assert ran.stdout.count("| 200 |") == 7
