@@ -179,14 +179,15 @@ def _compare(folder: Path, *, manifest: Path, dataset: Dataset) -> int:
 
 
 def _inspect(options: argparse.Namespace) -> int:
-    written = DATASETS / options.write / "dataset.yaml" if options.write else None
+    named = options.write is not None
+    written = DATASETS / options.write / "dataset.yaml" if named else None
     if written is not None and written.exists():
         raise ConfigError(f"{written} is there already. Wanted: another name after --write")
     findings = inspect_folder(
         options.folder,
         datasets=read_datasets(DATASETS),
         most=None if options.all else MOST,
-        name=options.write or "mylab",
+        name=options.write if named else "mylab",
     )
     if written is not None:
         if findings.draft is None:

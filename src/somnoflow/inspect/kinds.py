@@ -83,12 +83,9 @@ def _text(head: bytes) -> Kind:
     text = _decode(head)
     if text is None or not text.strip():
         return OTHER
-    root = re.match(r"\s*<(?:[?!][^>]*>\s*<)*([A-Za-z]\w*)", text)
-    if root:
-        return {
-            "PSGAnnotation": Kind("annotation", "NSRR XML", _reading("nsrr-xml")),
-            "CMPStudyConfig": Kind("annotation", "Profusion XML", _reading("profusion-xml")),
-        }.get(root.group(1), OTHER)
+    if text.lstrip().startswith("<"):
+        root = re.search(r"<(PSGAnnotation|CMPStudyConfig)\b", text)
+        return _XML[root.group(1)] if root else OTHER
     lines = text.splitlines()
     if len(head) == _HEAD:
         lines.pop()  # cut in the middle
@@ -117,6 +114,7 @@ def _table(lines: list[str]) -> Kind:
 
 @cache
 def _reading(format: str, separator: str = "", times: str = "", **columns: str) -> Annotation:
+    """Give how files of a format are read; no meanings yet."""
     given = {"separator": separator, "times": times, "columns": columns}
     return Annotation.model_validate(
         {"format": format, **{key: value for key, value in given.items() if value}}
@@ -141,3 +139,9 @@ def _are_codes(lines: list[str]) -> bool:
         and len(set(codes)) <= min(_MOST_CODES, len(codes) // 2)
         and all(re.fullmatch(r"[\w?-]{1,8}", code) for code in codes)
     )
+
+
+_XML = {
+    "PSGAnnotation": Kind("annotation", "NSRR XML", _reading("nsrr-xml")),
+    "CMPStudyConfig": Kind("annotation", "Profusion XML", _reading("profusion-xml")),
+}

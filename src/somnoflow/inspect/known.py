@@ -1,5 +1,6 @@
 """Which dataset a folder is: the dataset.yaml whose patterns and labels fit it best."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,11 +50,14 @@ class Fit:
         part = self.parts.get(name)
         if part is None or part.role not in ("stages", "events"):
             return None
-        for other in self.dataset.scorings.values():
-            if part.role == "stages" and identify(name, [("stages", other.files)]) is not None:
-                return other.reading
-        reading: Annotation | None = getattr(self.dataset.reading, part.role)
-        return reading
+        if part.role == "events":
+            return self.dataset.reading.events
+        # Two scorings may be in one file: the dataset's own comes first.
+        ways = [(self.dataset.files.stages, self.dataset.reading.stages)]
+        ways += [(other.files, other.reading) for other in self.dataset.scorings.values()]
+        return next(
+            (reading for pattern, reading in ways if pattern and re.fullmatch(pattern, name)), None
+        )
 
 
 def read_datasets(folder: Path) -> list[Dataset]:
