@@ -56,6 +56,50 @@ def test_codes_a_gap_or_unknown_code_is_refused_and_never_shifts_epochs(
     assert "'0', '1', '2', '6'" in rejection.wanted
 
 
+def test_codes_of_pages_of_20_seconds_in_any_case(tmp_path: Path) -> None:
+    codes = Annotation(format="codes", page_seconds=20, vocabulary=["rk"])
+    scoring = read_scoring(write(tmp_path / "s.txt", "w\r\nS4 \r\n\tmt\rrem\n"), codes)
+    assert scoring.stages == [
+        (0, 20, Stage.W), (20, 20, Stage.N3), (40, 20, Stage.UNSCORED), (60, 20, Stage.REM)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("sign", ["\x0c", "\x1c", "\x85", "\u2028", "\0"])
+def test_codes_only_line_ends_part_lines(tmp_path: Path, sign: str) -> None:
+    assert refused(write(tmp_path / "s.txt", f"0\n1{sign}2\n0\n"), CODES)
+
+
+def test_edf_plus_the_signal_that_a_label_belongs_to_is_cut_off(tmp_path: Path) -> None:
+    annotation = Annotation(
+        format="edf+", vocabulary=["edf+"], events={"Hypopnea@@Flow": "hypopnea"}
+    )
+    path = write_scoring(
+        tmp_path / "s.edf",
+        [(0, 30, "Sleep stage R@@EEG C4"), (5, None, "Lights off@@EEG F4-A1"),
+         (9, 10, "Hypopnea@@Flow"), (30, 30, "Snore@@Flow")],
+    )  # fmt: skip
+    scoring = read_scoring(path, annotation)
+    assert scoring.stages == [(0, 30, Stage.REM)]
+    assert scoring.marks == [(5, "lights_off")]
+    assert scoring.events == [(9, 10, "hypopnea")]
+    assert scoring.unused == {"Snore": 1}
+
+
+def test_edf_plus_the_length_of_a_page_may_be_told(tmp_path: Path) -> None:
+    annotation = Annotation(format="edf+", vocabulary=["edf+"], page_seconds=30)
+    path = write_scoring(
+        tmp_path / "s.edf", [(0, None, "Sleep stage W"), (30, 60, "Sleep stage 2")]
+    )
+    assert read_scoring(path, annotation).stages == [(0, 30, Stage.W), (30, 60, Stage.N2)]
+
+
+def test_negative_onsets_and_overlapping_stages_are_kept(tmp_path: Path) -> None:
+    path = write_scoring(
+        tmp_path / "s.edf", [(-15, 60, "Sleep stage W"), (0, 30, "Sleep stage N2")]
+    )
+    assert read_scoring(path, EDF).stages == [(-15, 60, Stage.W), (0, 30, Stage.N2)]
+
+
 def test_edf_plus_stages_events_and_other_labels(tmp_path: Path) -> None:
     path = write_scoring(
         tmp_path / "s.edf",
@@ -106,7 +150,8 @@ def test_bids_tsv_by_column_name_with_byte_order_mark(tmp_path: Path) -> None:
     [("x\t30\tW", "not a time"), ("0\tn/a\tW", "without a duration"), ("0", "not a row"),
      ("n/a\t30\tW", "not a time"), ("1_0\t30\tW", "not a time"), ("1,5\t30\tW", "not a time"),
      ("0\t30\tW\tmore", "not a row"), ("1e300\t30\tW", "not a time"),
-     ("0\t1e300\tW", "not a time"), ("nan\t30\tW", "not a time"), ("0\tinf\tW", "not a time"), ("0\t-30\tHYP-C", "not a time"),
+     ("0\t1e300\tW", "not a time"), ("nan\t30\tW", "not a time"),
+     ("0\tinf\tW", "not a time"), ("0\t-30\tHYP-C", "not a time"),
      ("0\t0\tW", "without a duration"), ("0\t30\tN4", "unknown stage")],
 )  # fmt: skip
 def test_bids_tsv_a_wrong_row_is_refused(tmp_path: Path, row: str, problem: str) -> None:
