@@ -20,7 +20,7 @@ from matplotlib.path import Path as Outline
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from somnoflow.report.figures import INK, STYLE, Picture, draw_stages, make_picture
-from somnoflow.report.tables import plural, rough_share
+from somnoflow.report.tables import LITTLE, plural, rough_share
 from somnoflow.signals.quality import UNUSABLE, Flag
 from somnoflow.stages import EPOCH_SECONDS
 
@@ -141,17 +141,25 @@ def say_quality(counts: Mapping[str, Mapping[Flag, int]], *, epochs: int) -> str
     there = {name: found for name, found in counts.items() if name not in absent}
     good = [name for name, found in there.items() if not found]
     said = [
-        f"{name}: "
-        + ", ".join(f"{rough_share(n, epochs)} {LOOKS[flag][0]}" for flag, n in found.items())
-        + "."
-        for name, found in there.items()
-        if found
+        f"{name}: {_say_flags(found, epochs=epochs)}." for name, found in there.items() if found
     ]
     if good:
         said.append(f"Good throughout: {', '.join(good)}.")
     if absent:
         said.append(f"Not in the recording: {', '.join(absent)}.")
     return " ".join(said)
+
+
+def _say_flags(found: Mapping[Flag, int], *, epochs: int) -> str:
+    """Name each flag with its share, and those with next to none together."""
+    shares = {LOOKS[flag][0]: rough_share(n, epochs) for flag, n in found.items()}
+    little = [name for name, share in shares.items() if share == LITTLE]
+    said = [f"{share} {name}" for name, share in shares.items() if share != LITTLE]
+    return "; ".join(
+        part
+        for part in (", ".join(said), f"{LITTLE} {', '.join(little)}" if little else "")
+        if part
+    )
 
 
 def _draw_row(
@@ -164,17 +172,19 @@ def _draw_row(
         starts, ends = _runs(shown == look)
         if not starts.size:
             continue
-        height = THIN if look is Flag.MISSING else ROW
-        colour = LOOKS[look][1] if look else GOOD
-        axes.add_patch(
-            PathPatch(
-                _boxes(begin[starts], begin[ends] + width, middle=row, height=height),
-                facecolor=colour,
-                edgecolor=colour,
-                linewidth=HAIR if look else 0,
-                joinstyle="miter",
+        drawn = [(ROW, LOOKS[look][1] if look else GOOD)]
+        if look is Flag.MISSING:
+            drawn = [(ROW, "white"), (THIN, GAP)]
+        for height, colour in drawn:
+            axes.add_patch(
+                PathPatch(
+                    _boxes(begin[starts], begin[ends] + width, middle=row, height=height),
+                    facecolor=colour,
+                    edgecolor=colour,
+                    linewidth=HAIR if look else 0,
+                    joinstyle="miter",
+                )
             )
-        )
     unusable = int((flags & UNUSABLE > 0).sum())
     said = "not in the recording" if absent else f"{rough_share(unusable, len(flags))} unusable"
     axes.text(

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import polars as pl
 
 NOTHING = "\N{EN DASH}"
+LITTLE = "under 1 %"
+UNBROKEN = "\N{NO-BREAK SPACE}"
 MAX_ROWS = 200
 MAX_NAMED = 6
 # The 4 of C4 is no number.
@@ -52,15 +54,16 @@ def make_table(
     numeric: Iterable[str] = (),
     prose: Iterable[str] = (),
     rows: Sequence[Sequence[str]],
+    total: int | None = None,
     simulated: str = "",
 ) -> Table:
-    """Make a table of at most `MAX_ROWS` rows."""
+    """Make a table of at most `MAX_ROWS` rows; `total` says how many there are of cut ones."""
     right, breaking = set(numeric), set(prose)
     return Table(
         caption=caption,
         columns=tuple(Column(name, name in right, name in breaking) for name in columns),
         rows=[list(row) for row in rows[:MAX_ROWS]],
-        total=len(rows),
+        total=len(rows) if total is None else total,
         simulated=simulated,
     )
 
@@ -90,7 +93,7 @@ def share(part: float, whole: float) -> str:
 def rough_share(part: float, whole: float) -> str:
     """Write a percentage without decimals in which a little never looks like nothing or all."""
     if 0 < part < 0.01 * whole:
-        return "under 1 %"
+        return LITTLE
     if 0.99 * whole < part < whole:
         return "over 99 %"
     return share(part, whole)
@@ -109,7 +112,7 @@ def tally(counts: Iterable[tuple[str, int]], *, most: int = MAX_NAMED) -> str:
     ranked = sorted(counts, key=lambda pair: (-pair[1], pair[0]))
     if len(ranked) == 1:
         return ranked[0][0] or NOTHING
-    named = [f"{text or NOTHING} ({n:,})" for text, n in ranked[:most]]
+    named = [f"{text or NOTHING}{UNBROKEN}({n:,})" for text, n in ranked[:most]]
     rest = len(ranked) - len(named)
     return ", ".join([*named, *([f"{rest:,} more"] if rest else [])]) or NOTHING
 
