@@ -218,6 +218,10 @@ def test_the_name_of_the_header_may_stand_for_itself(tmp_path: Path) -> None:
             "damaged BrainVision file", id="section",
         ),
         pytest.param(
+            lambda folder: replace(folder / "night.vhdr", "[Channel Infos]", "[Channels]"),
+            "not a valid BrainVision file", id="no channels",
+        ),
+        pytest.param(
             lambda folder: replace(folder / "night.vhdr", "0.1,µV", "tenth,µV"),
             "not a valid BrainVision file", id="resolution",
         ),
@@ -267,6 +271,19 @@ def test_skips_in_fif_are_gaps(tmp_path: Path) -> None:
     np.testing.assert_allclose(before, whole[:2000], rtol=1e-6)
     np.testing.assert_allclose(after, whole[3000:], rtol=1e-6)
     assert not whole[2000:3000].any(), "MNE gives zeros for what was not recorded"
+
+
+def test_samples_that_are_no_numbers_cost_the_channel(tmp_path: Path) -> None:
+    path = write_brainvision(tmp_path, seconds=60)
+    replace(path, "INT_16", "IEEE_FLOAT_32")
+    samples = np.zeros((3000, 2), "<f4")
+    samples[7, 0] = np.nan
+    samples[8:10, 0] = np.inf
+    (tmp_path / "night.eeg").write_bytes(samples.tobytes())
+    eeg, flow = open_recording(path).signals
+    with pytest.raises(Rejection, match="found 3 in 'C4'"):
+        eeg.physical()
+    assert not flow.physical()[0].any()
 
 
 def test_parts_of_a_split_fif_are_refused_before_mne_opens_the_others(tmp_path: Path) -> None:
