@@ -26,6 +26,8 @@ from somnoflow.signals.quality import UNUSABLE
 
 Rows = npt.NDArray[np.int64]
 
+BLOCK = 16  # epochs read and scaled at a time, while they are in the processor's cache
+
 _COLUMNS = (
     "dataset", "subject", "recording", "epoch", "onset_s", "stage", "apnea", "hypopnea",
     "respiratory",
@@ -105,7 +107,7 @@ class PackedEpochs:
         nights = whole[np.flatnonzero(np.diff(self._night, prepend=-1))]
         self._center = _matrix(nights, [f"{channel}_center" for channel in channels])
         self._gain = _matrix(nights, [f"{channel}_gain" for channel in channels])
-        self._batch = np.empty((0, len(channels), self.samples), np.dtype("<i2"))
+        self._block = np.empty((BLOCK, len(channels), self.samples), np.dtype("<i2"))
         self.table = whole.select(*_COLUMNS, "usable")
 
     def __len__(self) -> int:
@@ -130,15 +132,18 @@ class PackedEpochs:
         -------
         Array of shape (B, C, T), float32, with the channels in the order asked for.
         """
-        if len(rows) > len(self._batch):  # kept from call to call: fresh memory costs as much
-            self._batch = np.empty((len(rows), *self._batch.shape[1:]), self._batch.dtype)
-        batch = self._batch[: len(rows)]
-        places = zip(batch, self._shard[rows].tolist(), self._row[rows].tolist(), strict=True)
-        for place, shard, row in places:
-            self._signals[shard].read_into(place, row=row)
-        night = self._night[rows]
-        scaled = np.subtract(batch, self._center[night, :, None], dtype=np.float32)
-        scaled *= self._gain[night, :, None]
+        scaled = np.empty((len(rows), *self._block.shape[1:]), np.float32)
+        for begin in range(0, len(rows), len(self._block)):
+            few = rows[begin : begin + len(self._block)]
+            block = self._block[: len(few)]
+            places = zip(block, self._shard[few].tolist(), self._row[few].tolist(), strict=True)
+            for place, shard, row in places:
+                self._signals[shard].read_into(place, row=row)
+            night = self._night[few]
+            part = scaled[begin : begin + len(few)]
+            part[...] = block
+            part -= self._center[night, :, None]
+            part *= self._gain[night, :, None]
         return scaled
 
 
@@ -199,4 +204,4 @@ def _read_table(path: Path, *, channels: Sequence[str], shard: int) -> pl.DataFr
 
 
 def _matrix(table: pl.DataFrame, columns: Sequence[str]) -> npt.NDArray[np.float32]:
-    return np.stack([table[column].to_numpy() for column in columns], axis=1)
+    return np.stack([table[column].to_numpy() for column in columns], axis=1, dtype=np.float32)
