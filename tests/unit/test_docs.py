@@ -8,8 +8,7 @@ import pytest
 import yaml
 
 from somnoflow.cli import main
-from somnoflow.config.dataset import Dataset
-from somnoflow.config.root import read_config, validate
+from somnoflow.config.root import read_config
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -17,12 +16,6 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").g
 
 def blocks(page: Path, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", page.read_text("utf-8"), re.DOTALL | re.M)
-
-
-def test_the_dataset_of_own_data_is_valid() -> None:
-    described, config = (yaml.safe_load(text) for text in blocks(ROOT / "docs/own-data.md", "yaml"))
-    dataset = validate(Dataset, described, what="docs/own-data.md")
-    assert read_config(config).datasets == [dataset.name]
 
 
 def test_the_configuration_of_the_quickstart_is_valid() -> None:

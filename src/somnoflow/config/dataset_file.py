@@ -22,7 +22,7 @@ def read_dataset(folder: Path) -> Dataset:
         known = sorted(other.parent.name for other in folder.parent.glob("*/dataset.yaml"))
         raise ConfigError(
             f"no dataset '{folder.name}': {path} does not exist. Known datasets: "
-            f"{', '.join(known) or '(none)'}. docs/own-data.md shows how to add one"
+            f"{', '.join(known) or '(none)'}. docs/datasets.md shows how to add one"
         )
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
