@@ -269,11 +269,20 @@ def test_a_long_label_with_control_characters_fits_a_table(path: Path) -> None:
 
 def test_a_file_far_larger_than_a_scoring_is_refused(path: Path) -> None:
     with path.open("wb") as file:
-        file.truncate(64 * 2**20 + 1)
+        file.truncate(32 * 2**20 + 1)
     with pytest.raises(Rejection, match="annotation file too large"):
         read_scoring(path, table())
 
 
-def test_a_hundred_thousand_rows_are_read(path: Path) -> None:
-    text = "onset,duration,label\n" + "".join(f"{n},1,HYP\n" for n in range(100_000))
-    assert len(read(path, text, table()).events) == 100_000
+@pytest.mark.parametrize("label", ["HYP", "W", "Snore"])
+@pytest.mark.parametrize("times", ["seconds", "clock"])
+def test_more_annotations_than_a_night_can_have_are_refused(
+    path: Path, label: str, times: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("somnoflow.io.scoring.MOST_ANNOTATIONS", 20)
+    monkeypatch.setattr("somnoflow.io.annotation_tables.MOST_ANNOTATIONS", 20)
+    onset = "22:00:00" if times == "clock" else "0"
+    text = "onset,duration,label\n" + f"{onset},1,{label}\n" * 21
+    assert read(path, text.removesuffix(f"{onset},1,{label}\n"), table(times=times))
+    rejection = refused(path, text, table(times=times))
+    assert rejection.found == "more than 20 annotations in s.csv"

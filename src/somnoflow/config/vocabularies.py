@@ -17,6 +17,7 @@ A dataset names the vocabularies its files use under `vocabulary`; what it says 
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Literal
 
 StageName = Literal["W", "N1", "N2", "N3", "REM", "unscored"]
@@ -36,6 +37,7 @@ class Vocabulary:
     marks: Mapping[str, MarkName] = field(default_factory=dict)
 
 
+@lru_cache(maxsize=256)
 def fold(label: str) -> str:
     """Give a label as it is compared: case and the number of blanks do not count."""
     return " ".join(label.split()).casefold()

@@ -17,6 +17,7 @@ import csv
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from somnoflow.config.annotation import Annotation, Encoding, Times
@@ -32,7 +33,7 @@ from somnoflow.io.annotation_times import (
     seconds_between,
 )
 from somnoflow.io.rejection import Rejection
-from somnoflow.io.scoring import Scoring, ScoringBuilder, shorten
+from somnoflow.io.scoring import MOST_ANNOTATIONS, Scoring, ScoringBuilder, shorten
 
 _NOT_TOLD = ("", "n/a")
 _UNITS = "[]"
@@ -89,7 +90,8 @@ def read_table(path: Path, annotation: Annotation) -> Scoring:
     text = read_text(path, encoding=annotation.encoding or form.encoding)
     columns = _wanted_columns(annotation, form)
     separators = (annotation.separator,) if annotation.separator else form.separators
-    rows = list(_rows(text, path, columns=columns, separators=separators, quoting=form.quoting))
+    table = _rows(text, path, columns=columns, separators=separators, quoting=form.quoting)
+    rows = list(islice(table, MOST_ANNOTATIONS + 1))  # one too many is refused by the builder
     builder = ScoringBuilder(annotation, file=path.name)
     times = annotation.times or form.times
     if times == "clock":

@@ -23,9 +23,9 @@ from somnoflow.config.annotation import Annotation
 from somnoflow.config.vocabularies import fold
 from somnoflow.io.annotation_times import TimeError, read_moment, read_seconds, time_of_day
 from somnoflow.io.rejection import Rejection
-from somnoflow.io.scoring import Scoring, ScoringBuilder, read_file, shorten
+from somnoflow.io.scoring import Scoring, ScoringBuilder, read_file, shorten, too_large
 
-MOST_TAGS = 2_000_000  # about 100,000 events; each tag costs some hundred bytes of memory
+MOST_TAGS = 2_000_000  # those of 200,000 events; each costs some hundred bytes of memory
 PAGES = (30.0, 20.0)
 _ROOTS = {"PSGAnnotation": "nsrr-xml", "CMPStudyConfig": "profusion-xml"}
 _EXPORT_AGAIN = "Export the scoring again"
@@ -82,12 +82,7 @@ def read_profusion_xml(path: Path, annotation: Annotation) -> Scoring:
 def _read_root(path: Path, *, wanted: str) -> Element:
     content = read_file(path)
     if content.count(b"<") > MOST_TAGS:
-        raise Rejection(
-            problem="annotation file too large",
-            found=f"more than {MOST_TAGS} tags in {path.name}",
-            wanted="the annotations of one recording",
-            advice="Check that this is the scoring of one recording",
-        )
+        raise too_large(f"{MOST_TAGS} tags", file=path.name)
     try:
         root: Element = fromstring(content, forbid_dtd=True)
     except DefusedXmlException as error:

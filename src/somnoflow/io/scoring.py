@@ -9,7 +9,8 @@
   epoch is unscored (`data.labels`).
 - A stage label that is not known refuses the file, since guessing would corrupt the labels. Any
   other label that is not known is counted in `unused`, and its times do not matter.
-- A scoring of one night has at most a few thousand annotations: a file far larger is refused.
+- A scoring of one night has a few thousand annotations: a file with more than 200,000 or of more
+  than 32 MiB is refused before it fills the memory.
 """
 
 import re
@@ -28,7 +29,8 @@ from somnoflow.stages import Stage
 
 M = TypeVar("M")
 
-LARGEST_FILE = 64 * 2**20
+LARGEST_FILE = 32 * 2**20
+MOST_ANNOTATIONS = 200_000
 LONGEST_SECONDS = 1e7
 MOST_LABELS = 50
 _LONGEST_LABEL = 80
@@ -70,6 +72,7 @@ class ScoringBuilder:
         """Look labels up in `annotation`; `file` is named in rejections."""
         self.scoring = Scoring()
         self._file = file
+        self._annotations = 0
         self._page_seconds = annotation.page_seconds
         self._known = tuple(annotation.stages)
         self._stages: dict[str, StageName] = _folded(annotation.stages)
@@ -90,6 +93,7 @@ class ScoringBuilder:
         self, onset: float, duration: float | None, label: str, *, where: str = ""
     ) -> None:
         """Add what can only be a stage; `where` names its place in the file."""
+        self._count_annotation()
         name = self._stages.get(fold(label))
         if name is None:
             raise self._unknown_stage(label, where=where)
@@ -108,6 +112,7 @@ class ScoringBuilder:
 
     def add_other(self, onset: float, duration: float | None, label: str) -> None:
         """Add what can only be an event or a mark, or count it as unused."""
+        self._count_annotation()
         folded = fold(label)
         lasting = 0.0 if duration is None else duration
         if folded in self._events:
@@ -117,12 +122,17 @@ class ScoringBuilder:
             self._require_times(onset, lasting, label=label)
             self.scoring.marks.append((onset, self._marks[folded]))
         else:
-            self._count(label)
+            self._count_unused(label)
 
     def knows(self, label: str) -> bool:
         """Say whether a label means anything, so that its times matter."""
         folded = fold(label)
         return folded in self._stages or folded in self._events or folded in self._marks
+
+    def _count_annotation(self) -> None:
+        self._annotations += 1
+        if self._annotations > MOST_ANNOTATIONS:
+            raise too_large(f"{MOST_ANNOTATIONS} annotations", file=self._file)
 
     def _looks_like_a_stage(self, label: str) -> bool:
         if not self._stages:
@@ -130,7 +140,7 @@ class ScoringBuilder:
         plain = " ".join(label.split())
         return bool(_LIKE_A_STAGE.fullmatch(plain)) or (self._numbers and _is_number(plain))
 
-    def _count(self, label: str) -> None:
+    def _count_unused(self, label: str) -> None:
         """Count a label that is not used, without keeping a million different ones."""
         counted = self.scoring.unused
         short = shorten(label)
@@ -177,12 +187,7 @@ def read_file(path: Path) -> bytes:
             advice="Check that the file exists and may be read",
         ) from error
     if len(content) > LARGEST_FILE:
-        raise Rejection(
-            problem="annotation file too large",
-            found=f"more than {LARGEST_FILE // 2**20} MiB in {path.name}",
-            wanted="the annotations of one recording",
-            advice="Check that this is the scoring and not the recording",
-        )
+        raise too_large(f"{LARGEST_FILE // 2**20} MiB", file=path.name)
     if not content.strip():
         raise Rejection(
             problem="empty annotation file",
@@ -191,6 +196,16 @@ def read_file(path: Path) -> bytes:
             advice="Copy or export the scoring again",
         )
     return content
+
+
+def too_large(limit: str, *, file: str) -> Rejection:
+    """Give the rejection of a file that holds more than `limit`."""
+    return Rejection(
+        problem="annotation file too large",
+        found=f"more than {limit} in {file}",
+        wanted="the annotations of one recording",
+        advice="Check that this is the scoring of one recording, and not the recording itself",
+    )
 
 
 def shorten(label: str) -> str:
