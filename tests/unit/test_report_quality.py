@@ -128,6 +128,7 @@ def test_quality_is_said_in_words():
         "ECG: under 1 % line noise. EMG_CHIN: 50 % flat, 10 % clipped; under 1 % missing, zero "
         "line. Good throughout: EEG_C4. Not in the recording: SPO2."
     )
+    assert say_quality({"EEG_C4": {}, "ECG": {}}, epochs=9) == "All channels are good throughout."
 
 
 def test_runs_of_epochs():
@@ -233,6 +234,26 @@ def test_channels_say_what_was_offered_taken_and_missing(page):
     assert re.findall(r">([^<>]+)</td>", unused)[:2] == ["sim", "4"]
     assert "20 channels of all recordings" in text[text.index("<details>") :]
     assert "1 label that recordings offer" in text
+
+
+def test_a_channel_that_no_recording_has_is_said_once_and_not_drawn(tmp_path):
+    results = Results(tmp_path, models=(), nights=3)
+    for flags in results.flags:
+        flags["ECG"][:] = Flag.MISSING
+    results.inputs["packed"] = [results.pack()]
+    path = results.inputs["channels"]
+    table = pl.read_csv(path, separator="\t", infer_schema=False)
+    problem = pl.when(pl.col("channel") == "ECG").then(pl.lit("no <b>label</b>"))
+    table.with_columns(problem.otherwise("problem").alias("problem")).write_csv(
+        path, separator="\t"
+    )
+    text = results.page()
+    assert "<li>sim: not in 3 recordings: ECG (no &lt;b&gt;label&lt;/b&gt;).</li>" in text
+    assert '<th scope="row">ECG</th>' not in section(text, "channels", "quality")
+    drawn = [image for image in Reader(text).images if image["alt"].startswith("Signal quality")]
+    assert len(drawn) == 2
+    assert all(">ECG<" not in drawing(image) for image in drawn)
+    assert all("a row for each of 4 channels" in image["alt"] for image in drawn)
 
 
 def test_channel_remarks_stand_first_and_are_counted_once_per_recording(page):

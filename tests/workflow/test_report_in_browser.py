@@ -43,6 +43,12 @@ def test_it_opens_without_a_console_message(page: Path, tmp_path: Path) -> None:
     assert "CONSOLE" not in seen.stderr
 
 
+def test_each_recording_has_a_picture_of_its_quality(page: Path, tmp_path: Path) -> None:
+    seen = browse(page, "--dump-dom", profile=tmp_path).stdout
+    for recording in ("S0001", "S0002", "S0003", "S0004"):
+        assert f'alt="Signal quality of {recording} over the night' in seen
+
+
 def test_it_is_drawn(page: Path, tmp_path: Path) -> None:
     picture = tmp_path / "page.png"
     browse(page, f"--screenshot={picture}", "--window-size=1200,2000", profile=tmp_path / "p")

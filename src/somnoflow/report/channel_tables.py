@@ -64,7 +64,7 @@ def channel_table(cohort: Cohort) -> Table:
     said = {name: _tallies(cohort.taken, name) for name in ("source", "unit", "sampling_rate")}
     missing = _tallies(asked.filter(pl.col("problem") != ""), "problem")
     rows = []
-    for dataset, channel, offered, taken in totals.iter_rows():
+    for dataset, channel, offered, taken in totals.filter(pl.col("taken") > 0).iter_rows():
         key = (dataset, channel)
         rows.append(
             [channel, dataset, f"{taken:,} of {offered:,}",
@@ -80,6 +80,23 @@ def channel_table(cohort: Cohort) -> Table:
         rows=rows,
         simulated=cohort.simulated,
     )  # fmt: skip
+
+
+def absent_channels(cohort: Cohort) -> list[str]:
+    """Say which channels that were asked for no recording of a data set has, and why."""
+    wanted = cohort.channels.filter(pl.col("channel") != "")
+    absent = (
+        wanted.join(cohort.taken, on=OF, how="anti")
+        .group_by(*OF, alike("problem"))
+        .agg(pl.col("problem").min(), pl.len().alias("recordings"))
+        .sort("dataset", "recordings", MONTAGE, "problem", descending=[False, True, False, False])
+        .group_by("dataset", "problem", "recordings", maintain_order=True)
+        .agg(pl.col("channel"))
+    )
+    return [
+        f"{dataset}: not in {plural(recordings, 'recording')}: {', '.join(names)} ({problem})."
+        for dataset, problem, recordings, names in absent.iter_rows()
+    ]
 
 
 def _tallies(rows: pl.DataFrame, name: str) -> dict[tuple[str, str], list[tuple[str, int]]]:

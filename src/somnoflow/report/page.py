@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from somnoflow.config.report import Report
 from somnoflow.report.channel_tables import (
+    absent_channels,
     all_channels_table,
     channel_remarks,
     channel_table,
@@ -101,6 +102,7 @@ def render(
         remarks=remark_tables(cohort),
         channel_remarks=channel_remarks(cohort),
         channels=channel_table(cohort),
+        absent=absent_channels(cohort),
         unused=unused_table(cohort),
         all_channels=all_channels_table(cohort),
         quality_shares=share_table(cohort),

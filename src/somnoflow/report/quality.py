@@ -123,7 +123,9 @@ def choose_worst(quality: pl.DataFrame, wanted: int) -> tuple[pl.DataFrame, str]
 def draw_nights(chosen: pl.DataFrame, cohort: Cohort) -> list[DrawnNight]:
     """Draw the quality of the chosen recordings."""
     drawn = []
+    had = cohort.taken.select("dataset", "channel").unique()
     for row in chosen.iter_rows(named=True):
+        channels = had.filter(pl.col("dataset") == row["dataset"])["channel"].to_list()
         known = cohort.recordings.filter(
             pl.col("dataset") == row["dataset"], pl.col("recording") == row["recording"]
         )
@@ -131,15 +133,18 @@ def draw_nights(chosen: pl.DataFrame, cohort: Cohort) -> list[DrawnNight]:
             f"{row['recording']} (subject {row['subject']}; "
             f"{rough_share(row['unusable'], row['cells'])} unusable)"
         )
-        night = _read_night(row, known.row(0, named=True) if known.height else {})
+        night = _read_night(
+            row, channels=channels, known=known.row(0, named=True) if known.height else {}
+        )
         simulated = "simulated" if cohort.is_simulated(row["dataset"], row["recording"]) else ""
         drawn.append(DrawnNight(title, quality_picture(night, simulated=simulated)))
     return drawn
 
 
-def _read_night(row: dict[str, str], known: dict[str, Any]) -> NightQuality:
+def _read_night(row: dict[str, str], *, channels: list[str], known: dict[str, Any]) -> NightQuality:
+    """Read the epochs of a recording; `channels` are those that any recording of its kind has."""
     scan = pl.scan_parquet(row["file"])
-    channels = _channels(scan)
+    channels = [name for name in _channels(scan) if name in channels]
     epochs = (
         scan.filter(pl.col(name) == row[name] for name in RECORDING_KEY)
         .select("onset_s", "stage", *(name + SUFFIX for name in channels))

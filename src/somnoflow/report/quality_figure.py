@@ -143,7 +143,9 @@ def say_quality(counts: Mapping[str, Mapping[Flag, int]], *, epochs: int) -> str
     said = [
         f"{name}: {_say_flags(found, epochs=epochs)}." for name, found in there.items() if found
     ]
-    if good:
+    if len(good) > 1 and len(good) == len(there):
+        said.append("All channels are good throughout.")
+    elif good:
         said.append(f"Good throughout: {', '.join(good)}.")
     if absent:
         said.append(f"Not in the recording: {', '.join(absent)}.")
