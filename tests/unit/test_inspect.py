@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import edfio
 import pytest
 import yaml
 from tests.recordings import make_signal, noise, patch, write_recording, write_scoring
@@ -203,6 +204,18 @@ def test_a_name_that_is_none_writes_nothing(
     assert sorted(tmp_path.rglob("*.yaml")) == before
 
 
+@pytest.mark.parametrize("label", ["?", "-", "{a", "no", "# x", "a: b", "'", "", "1", "[", "~"])
+def test_any_label_can_be_in_a_draft(tmp_path: Path, label: str) -> None:
+    write_night(tmp_path / "a.edf", "C4-A1", label)
+    (tmp_path / "a_events.tsv").write_text(BIDS.replace("cough", label or "x"), "utf-8")
+    draft = look(tmp_path).draft
+    assert draft is not None
+    assert draft.dataset.reading.channels == {"C4-A1": "EEG_C4"}
+    assert draft.dataset.reading.stages is not None
+    (line,) = (line for line in draft.text.splitlines() if line.endswith("'?'  # 1"))
+    assert yaml.safe_load(line.strip().removeprefix("# ")) == {label: "?"}
+
+
 def test_numbers_are_for_the_user_to_explain(tmp_path: Path) -> None:
     for name in ("a", "b"):
         write_night(tmp_path / f"{name}.edf", "EEG C4-M1")
@@ -239,6 +252,50 @@ def test_scorings_beside_recordings_of_one_suffix_and_a_common_tail(tmp_path: Pa
     assert fit is not None
     assert fit.nights("signal") == fit.nights("stages") == {("s1", 1), ("s10", 1)}
     assert fit.files("signal") == ["psg/s1-PSG.edf", "psg/s10-PSG.edf"]
+
+
+def test_where_names_are_the_same_the_folder_is_the_subject(tmp_path: Path) -> None:
+    for person in ("P1", "P2"):
+        for night in ("night1", "night2"):
+            write_night(tmp_path / person / f"{night}.edf", "C4-A1")
+            write_scoring(tmp_path / person / f"{night}_hyp.edf", [(0, 30, "N2")])
+    fit = look(tmp_path).fit
+    assert fit is not None
+    four = {(person, night) for person in ("P1", "P2") for night in (1, 2)}
+    assert fit.nights("signal") == fit.nights("stages") == four
+    assert len(fit.files("signal")) == 4
+
+
+def test_parts_of_a_recording_are_drafted_as_companions(tmp_path: Path) -> None:
+    for suffix in (".vhdr", ".vmrk", ".eeg"):
+        (tmp_path / f"s1{suffix}").write_text("Brain Vision")
+    write_night(tmp_path / "s2.edf")
+    draft = look(tmp_path).draft
+    assert draft is not None
+    rows = {row.file: row.role for row in make_manifest(tmp_path, draft.dataset).rows}
+    assert rows == {"s1.eeg": "companion", "s1.vmrk": "companion", "s1.vhdr": "signal",
+                    "s2.edf": "signal"}  # fmt: skip
+
+
+@pytest.mark.usefixtures("project")
+def test_annotations_inside_recordings_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    signal = make_signal(noise(rate=10, seconds=60), label="C4-A1", rate=10)
+    stage = edfio.EdfAnnotation(0, 30, "Sleep stage W")
+    (tmp_path / "nights").mkdir()
+    edfio.Edf([signal], annotations=[stage]).write(tmp_path / "nights/n1.edf")
+    assert list(look(tmp_path / "nights").inside["n1.edf"]) == ["Sleep stage W"]
+    out = run(capsys, str(tmp_path / "nights"))
+    assert "Annotations inside 1 recording, which are not read" in out
+
+
+@pytest.mark.usefixtures("project")
+def test_a_terminal_does_not_obey_names_and_labels(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_night(tmp_path / "nights/\x1b[31mred.edf", "C4-A1")
+    assert "\x1b" not in run(capsys, str(tmp_path / "nights"))
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,8 @@
 
 What is decided here:
 
-- Recordings are one person each, named by their file, unless every name ends in a night
-  (`P01_n2`, `P01-ses-1`). A draft says so, since splits by file name may straddle persons.
+- Recordings are one person each, unless their names tell nights (`inspect.naming`). A draft says
+  so, since splits by file name may straddle persons.
 - An annotation file belongs to the recording whose name it begins with; what follows that name is
   its kind (`-annotations.edf`, `_stage.txt`).
 - Channels come from the table of common names, meanings from the known vocabularies. A label that
@@ -11,6 +11,7 @@ What is decided here:
   things in each laboratory, so they are always for the user to fill in.
 """
 
+import json
 import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
@@ -33,12 +34,11 @@ from somnoflow.config.vocabularies import (
 )
 from somnoflow.inspect.kinds import Kind
 from somnoflow.inspect.labels import Total, add_up
+from somnoflow.inspect.naming import name_recordings, one_of, split_suffix
 from somnoflow.inspect.survey import Survey
-from somnoflow.io.manifest import NAME, shown
+from somnoflow.io.manifest import identify, shown
 from somnoflow.signals.names import known_name
 
-_SUBJECT = "[A-Za-z0-9_.-]+?"
-_NIGHT = r"[_-](?:n|night|ses-?|visit|v)(?P<night>\d{1,2})"
 # Tried in this order: what `aasm` and `rk` share is taken for AASM.
 VOCABULARY_ORDER: tuple[VocabularyName, ...] = ("edf+", "edf+events", "aasm", "rk", "nsrr")
 _STAGES_ONLY = ("codes", "nsrr-xml", "profusion-xml")
@@ -110,35 +110,28 @@ def draft_dataset(
     recordings = survey.files("recording")
     if not recordings:
         return None
-    stems = [PurePosixPath(file).stem for file in recordings]
-    tail = _common_tail(stems)
-    cores = {stem.removesuffix(tail) for stem in stems}
-    sides = _side_files(survey.kinds, cores=cores, labels=labels)
+    naming = name_recordings(recordings)
+    sides = _side_files(survey.kinds, cores=naming.cores, labels=labels)
     stages = next((side for side in sides if side.tell_stages), None)
     others = [side for side in sides if side is not stages and not side.tell_stages]
     events = max(others, key=lambda side: len(side.meanings["events"]), default=None)
-    nights = all(re.fullmatch(_SUBJECT + _NIGHT, core) for core in cores)
-    begin = (
-        f"{'(?:.*/)?' if any('/' in file for file in recordings) else ''}(?P<subject>{_SUBJECT})"
-    )
-    begin += _NIGHT if nights else ""
-    suffixes = sorted({PurePosixPath(file).suffix for file in recordings})
-    guards = "".join(
-        f"(?<!{re.escape(PurePosixPath(side.ending).stem)})"
-        for side in sides
-        if PurePosixPath(side.ending).suffix in suffixes
-    )
+    # A scoring may have the suffix of recordings: what its name ends in tells it apart.
+    endings = (split_suffix(side.ending) for side in sides)
+    guards = "".join(f"(?<!{re.escape(e)})" for e, suffix in endings if suffix in naming.suffixes)
+    companions = sorted({split_suffix(file)[1] for file in survey.files("companion")})
+    files = {"signal": naming.begin + re.escape(naming.tail) + guards + one_of(naming.suffixes)}
+    if companions:
+        files["companion"] = naming.begin + re.escape(naming.tail) + one_of(companions)
     used = {"stages": stages, "events": events}
-    signal = begin + re.escape(tail) + guards + _one_of(suffixes)
     text = "\n".join(
         [
             *_head(name),
             "files:",
             "  # `subject` is the person: correct it where one person has several recordings.",
-            f"  {_entry('signal', signal)}",
+            *(f"  {_entry(role, pattern)}" for role, pattern in files.items()),
             *(
                 ("  " if side.is_understood(kind) else "  # ")
-                + _entry(kind, begin + re.escape(side.ending))
+                + _entry(kind, naming.begin + re.escape(side.ending))
                 for kind, side in used.items()
                 if side is not None
             ),
@@ -154,7 +147,7 @@ def draft_dataset(
         ]
     )
     dataset = validate(Dataset, yaml.safe_load(text), what="the draft of dataset.yaml")
-    doubts = _doubts(stems, dataset=dataset, nights=nights)
+    doubts = _doubts(recordings, dataset=dataset, nights=naming.tells_nights)
     doubts += _doubts_of_labels(used)
     doubts += [
         f"{len(side.files)} files *{side.ending} ({side.reading.format}) are not used"
@@ -162,13 +155,6 @@ def draft_dataset(
         if side not in (stages, events)
     ]
     return Draft(text, dataset, tuple(doubts))
-
-
-def _common_tail(stems: Sequence[str]) -> str:
-    """Give the last word that all names share (`-PSG`, `_eeg`), which is no part of a subject."""
-    tails = {re.sub(r"^.*(?=[-_.][A-Za-z]+$)", "", stem) for stem in stems}
-    tail = tails.pop()
-    return tail if len(stems) > 1 and not tails and tail[0] in "-_." else ""
 
 
 def _side_files(
@@ -215,11 +201,6 @@ def _side(
     return _SideFiles(ending, tuple(files), reading, tuple(used), meanings, unknown)
 
 
-def _one_of(suffixes: Sequence[str]) -> str:
-    found = "|".join(re.escape(suffix) for suffix in suffixes)
-    return f"(?:{found})" if len(suffixes) > 1 else found
-
-
 def _head(name: str) -> list[str]:
     values = {
         "name": name,
@@ -247,14 +228,13 @@ def _channels(survey: Survey) -> list[str]:
     lines = [
         f"  # Guessed by the table of common names; the number is that of recordings, of "
         f"{recordings} read.",
-        "  channels:" if known else "  channels: {}",
+        "  channels:" if known else "  channels: {}  # take {} away when you name one below",
     ]
     lines += [f"    {_entry(label, known[label])}  # {counts[label]}" for label in order]
-    lines += [
-        f"    # {_entry(label, '?')}  # {counts[label]}"
-        for label in sorted(counts.keys() - known.keys())
-    ]
-    return lines
+    unknown = sorted(counts.keys() - known.keys())
+    if unknown:
+        lines.append("    # Not in that table; a channel, an electrode, or nothing:")
+    return [*lines, *(f"    # {_entry(label, '?')}  # {counts[label]}" for label in unknown)]
 
 
 def _known(kind: str, side: _SideFiles) -> list[str]:
@@ -292,21 +272,23 @@ def _counted(side: _SideFiles) -> list[tuple[str, str]]:
     ]
 
 
-def _doubts(stems: Sequence[str], *, dataset: Dataset, nights: bool) -> list[str]:
+def _doubts(recordings: Sequence[str], *, dataset: Dataset, nights: bool) -> list[str]:
     doubts = []
     if not nights:
         doubts.append("each recording is taken for another person; where that is wrong, correct "
                       "the group `subject` and add a group `night`")  # fmt: skip
     if not dataset.reading.channels:
         doubts.append("no signal label is known: say under `channels` what the labels mean")
-    wrong = [stem for stem in stems if not re.fullmatch(NAME, stem)]
+    named = {file: identify(file, [("signal", dataset.files.signal)]) for file in recordings}
+    wrong = [file for file, night in named.items() if night is None]
     if wrong:
-        doubts.append(f"{len(wrong)} names cannot be a subject's (letters, digits, '_', '-', '.'): "
-                      f"rename {shown(wrong[0])}")  # fmt: skip
-    twice = [stem for stem, count in Counter(stems).items() if count > 1]
+        doubts.append(f"{len(wrong)} recordings have names that cannot be a subject's (letters, "
+                      f"digits, '_', '-', '.'); rename {shown(wrong[0])}")  # fmt: skip
+    counts = Counter(night for night in named.values() if night is not None)
+    twice = [night for night, count in counts.items() if count > 1]
     if twice:
-        doubts.append(f"{len(twice)} names occur more than once, and a person has one recording of "
-                      f"a night: {shown(twice[0])}")  # fmt: skip
+        doubts.append(f"{len(twice)} nights have more than one recording, and all of them would be "
+                      f"rejected: subject {twice[0][1]}, night {twice[0][2]}")  # fmt: skip
     return doubts
 
 
@@ -328,8 +310,11 @@ def _doubts_of_labels(used: Mapping[str, _SideFiles | None]) -> list[str]:
 
 
 def _entry(key: str, value: Any) -> str:
-    """Write one key and its value as a line of YAML, quoted where that is needed."""
+    """Write one key and its value as one line of YAML, quoted where that is needed."""
     text: str = yaml.safe_dump(
         {key: value}, allow_unicode=True, width=float("inf"), default_flow_style=None
-    )
-    return text.strip().removeprefix("{").removesuffix("}") if text[0] == "{" else text.strip()
+    ).strip()
+    if "\n" in text:
+        # JSON is YAML too, and always one line.
+        return f"{json.dumps(key)}: {json.dumps(value)}"
+    return text.removeprefix("{").removesuffix("}") if text.startswith("{") else text

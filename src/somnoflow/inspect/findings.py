@@ -17,6 +17,7 @@ from somnoflow.io.manifest import ManifestError
 from somnoflow.io.rejection import Rejection
 
 MOST = 200
+MOST_INSIDE = 10
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,8 @@ class Findings:
 
     `fit` is how the files fit the dataset that is found, or else the draft; None where there are no
     recordings to draft from. `labels` has the annotation files that were read, and `unreadable`
-    all files that could not be. `below` has the folders in this one that are datasets of their own.
+    all files that could not be. `inside` has the labels of annotations inside recordings, which no
+    dataset reads. `below` has the folders in this one that are datasets of their own.
     """
 
     survey: Survey
@@ -34,6 +36,7 @@ class Findings:
     draft: Draft | None
     labels: Mapping[str, Mapping[str, Total]]
     unreadable: Mapping[str, Rejection]
+    inside: Mapping[str, Mapping[str, Total]]
     below: Mapping[str, str]
 
     def as_drafted(self) -> "Findings":
@@ -87,8 +90,22 @@ def inspect_folder(
         draft=draft,
         labels=labels,
         unreadable={**seen.unreadable, **unreadable},
+        inside=_read_inside(seen),
         below=below,
     )
+
+
+def _read_inside(seen: Survey) -> dict[str, Mapping[str, Total]]:
+    """Count the annotations of some EDF+ recordings: scorers' programs may put stages there."""
+    reading = Annotation(format="edf+")
+    plus = [file for file in seen.recordings if "+" in seen.kinds[file].title]
+    found: dict[str, Mapping[str, Total]] = {}
+    for file in spread(plus, MOST_INSIDE):
+        try:
+            found[file] = count_labels(seen.folder / file, reading)
+        except Rejection:
+            continue  # none, or damaged ones, which nobody reads anyway
+    return found
 
 
 def _read_labels(

@@ -64,7 +64,8 @@ def recognise(path: Path) -> Kind:
             return _edf(head, family="EDF")
         if head[:8] == b"\xffBIOSEMI":
             return _edf(head, family="BDF")
-    meant = _SUFFIXES.get(path.suffix.lower())
+    compressed = path.name.lower().endswith(".fif.gz")
+    meant = _SUFFIXES.get(".fif" if compressed else path.suffix.lower())
     if meant is not None and (meant.role != "companion" or path.with_suffix(".vhdr").is_file()):
         return meant
     return _text(head)

@@ -10,6 +10,7 @@ from statistics import median
 from typing import Any
 
 from somnoflow.inspect.findings import Findings
+from somnoflow.inspect.labels import add_up
 from somnoflow.inspect.tables import (
     UNKNOWN,
     derived_rows,
@@ -29,12 +30,14 @@ def describe(findings: Findings, *, steps: Sequence[str]) -> str:
     """Give the whole text; `steps` are what to do next."""
     parts = [_answer(findings), _found(findings)]
     if not findings.below and (findings.survey.files("recording") or findings.labels):
-        parts += [_nights(findings), _signals(findings), _annotations(findings)]
+        parts += [_nights(findings), _signals(findings), _annotations(findings), _inside(findings)]
     parts.append(_unreadable(findings))
     if not findings.known and findings.draft:
         parts.append(_section("Before you use the draft", _bullets(findings.draft.doubts)))
     parts.append(_section("Next", [line for step in steps for line in step.splitlines()]))
-    return "\n".join(part for part in parts if part) + "\n"
+    text = "\n".join(part for part in parts if part) + "\n"
+    # Names and labels are others' text: a terminal must not obey it.
+    return "".join(sign if sign.isprintable() or sign == "\n" else "?" for sign in text)
 
 
 def as_json(findings: Findings, *, steps: Sequence[str]) -> str:
@@ -67,6 +70,10 @@ def as_json(findings: Findings, *, steps: Sequence[str]) -> str:
         "signals": [asdict(row) for row in signal_rows(findings)],
         "derived": [asdict(row) for row in derived_rows(findings)],
         "labels": [asdict(row) for row in label_rows(findings)],
+        "inside_recordings": {
+            name: {label: asdict(total) for label, total in labels.items()}
+            for name, labels in findings.inside.items()
+        },
         "unreadable": {name: why.row() for name, why in findings.unreadable.items()},
         "next": list(steps),
     }
@@ -149,6 +156,11 @@ def _nights(findings: Findings) -> str:
         ["subjects", f"{len(subjects)}: {_examples(sorted(subjects))}"],
         ["nights", f"{len(taken)} recordings, {len(scored)} scorings, {len(taken & scored)} both"],
     ]
+    table = fit.dataset.files.subjects
+    if table is not None:
+        rows.append(
+            ["persons", f"{table.file} tells whose they are; `somnoflow manifest` reads it"]
+        )
     lone, orphaned = sorted(taken - scored), sorted(scored - taken)
     if lone and scored:
         rows.append(["no scoring", f"{len(lone)}: {_examples(map(_night, lone))}"])
@@ -231,6 +243,18 @@ def _annotations(findings: Findings) -> str:
         lines += _fill("?: nobody has said what this stage means, and a recording that has it is "
                        "rejected; it needs a line under `stages` in dataset.yaml.")  # fmt: skip
     return _section(f"Labels of {_count(len(findings.labels), 'annotation file')}", lines)
+
+
+def _inside(findings: Findings) -> str:
+    if not findings.inside:
+        return ""
+    totals = add_up(findings.inside.values())
+    labels = ", ".join(f"{label} ({total.count})" for label, total in list(totals.items())[:8])
+    return _section(
+        f"Annotations inside {_count(len(findings.inside), 'recording')}, which are not read",
+        _fill(f"{labels}{', ...' if len(totals) > 8 else ''}. If these are the scoring, export it "
+              "as a file beside the recording."),
+    )  # fmt: skip
 
 
 def _unreadable(findings: Findings) -> str:
