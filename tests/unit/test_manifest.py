@@ -154,6 +154,9 @@ def test_patterns_give_role_subject_and_night() -> None:
     assert identify("S7n2.edf", patterns) == ("signal", "S7", 2)
     assert identify("deep/er/S7.txt", patterns) == ("stages", "S7", 1)
     assert identify("S7n2.edf.bak", patterns) is None
+    assert identify("II/1/1.rec", [("signal", r"(?P<subject>I+/\d)/\d\.rec")]) == (
+        "signal", "II-1", 1,
+    )  # fmt: skip
     assert identify("notes.md", patterns) is None
     with pytest.raises(ManifestError, match=r"'night' of .* is 'B', wanted a number"):
         identify("S7B.edf", [("signal", r"(?P<subject>S\d)(?P<night>[A-Z])\.edf")])

@@ -176,11 +176,19 @@ def test_an_unknown_start_is_noted_and_shifts_nothing(tmp_path: Path) -> None:
     assert "start of the signal not known" in parsed.row["notes"]
 
 
-@pytest.mark.parametrize("text", ["", "\n\n"])
-def test_a_stages_file_without_a_stage_is_rejected(tmp_path: Path, text: str) -> None:
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("", "empty annotation file"),
+        ("\n\n", "empty annotation file"),
+        ("onset\tduration\ttrial_type\n1\t9\tHYP\n", "no stages in the annotation file"),
+    ],
+)
+def test_a_stages_file_without_a_stage_is_rejected(tmp_path: Path, text: str, problem: str) -> None:
     (tmp_path / "s.txt").write_text(text)
-    rejection = refused(tmp_path, stages=CODES, stages_file="s.txt")
-    assert rejection.problem == "no stages in the annotation file"
+    stages = TSV if "\t" in text else CODES
+    rejection = refused(tmp_path, stages=stages, stages_file="s.txt")
+    assert rejection.problem == problem
 
 
 def test_labels_that_are_not_used_are_counted(tmp_path: Path) -> None:

@@ -178,7 +178,8 @@ def identify(file: str, patterns: Iterable[tuple[str, str]]) -> tuple[str, str, 
                     f"{file}: the group 'night' of '{pattern}' is '{night}', wanted a number. "
                     "Correct `files` in dataset.yaml"
                 )
-            return role, groups["subject"] or "", int(night)
+            # A subject may be named by folders: subject 1 of subgroup II.
+            return role, (groups["subject"] or "").replace("/", "-"), int(night)
     return None
 
 
