@@ -212,7 +212,11 @@ def test_any_label_can_be_in_a_draft(tmp_path: Path, label: str) -> None:
     assert draft is not None
     assert draft.dataset.reading.channels == {"C4-A1": "EEG_C4"}
     assert draft.dataset.reading.stages is not None
-    (line,) = (line for line in draft.text.splitlines() if line.endswith("'?'  # 1"))
+    (line,) = (
+        line
+        for line in draft.text.splitlines()
+        if line.endswith(": '?'  # 1") or line.endswith(': "?"  # 1')
+    )
     assert yaml.safe_load(line.strip().removeprefix("# ")) == {label: "?"}
 
 

@@ -28,6 +28,7 @@ from somnoflow.config.signals import Channel, Electrode
 from somnoflow.config.vocabularies import (
     VOCABULARIES,
     EventName,
+    MarkName,
     StageName,
     VocabularyName,
     fold,
@@ -43,6 +44,7 @@ from somnoflow.signals.names import known_name
 VOCABULARY_ORDER: tuple[VocabularyName, ...] = ("edf+", "edf+events", "aasm", "rk", "nsrr")
 _STAGES_ONLY = ("codes", "nsrr-xml", "profusion-xml")
 _ORDER = [*get_args(Channel), *get_args(Electrode)]
+_MEANINGS = [*get_args(StageName), *get_args(EventName), *get_args(MarkName)]
 
 
 @dataclass(frozen=True)
@@ -244,7 +246,8 @@ def _known(kind: str, side: _SideFiles) -> list[str]:
     lines = [f"  {kind}:", *(f"    {_entry(key, value)}" for key, value in given.items())]
     for part, meanings in side.meanings.items():
         if meanings and (part == "events" or kind == "stages"):
-            lines += [f"    {part}:", *(f"      {_entry(*pair)}" for pair in meanings.items())]
+            ordered = sorted(meanings.items(), key=lambda pair: (_MEANINGS.index(pair[1]), pair[0]))
+            lines += [f"    {part}:", *(f"      {_entry(*pair)}" for pair in ordered)]
     if side.unknown:
         lines.append("    # No vocabulary knows these; a stage among them needs a line above.")
     return [*lines, *(f"    # {_entry(*pair)}" for pair in _counted(side))]
@@ -305,7 +308,9 @@ def _doubts_of_labels(used: Mapping[str, _SideFiles | None]) -> list[str]:
         elif side.unknown:
             labels = ", ".join(f"'{label}'" for label in list(side.unknown)[:3])
             more = ", ..." if len(side.unknown) > 3 else ""
-            doubts.append(f"*{side.ending} has labels that are not known: {labels}{more}")
+            doubts.append(f"*{side.ending} has labels that are not known: {labels}{more}; where "
+                          "one is a stage, its recordings are rejected until it is "
+                          "explained")  # fmt: skip
     return doubts
 
 
@@ -314,7 +319,7 @@ def _entry(key: str, value: Any) -> str:
     text: str = yaml.safe_dump(
         {key: value}, allow_unicode=True, width=float("inf"), default_flow_style=None
     ).strip()
-    if "\n" in text:
-        # JSON is YAML too, and always one line.
+    if "\n" in text or text.startswith(("? ", "{? ")):
+        # JSON is YAML too, and always one plain line.
         return f"{json.dumps(key)}: {json.dumps(value)}"
     return text.removeprefix("{").removesuffix("}") if text.startswith("{") else text
