@@ -11,7 +11,9 @@ from tests.recordings import make_signal, noise, patch, write_recording, write_s
 from somnoflow.cli import main
 from somnoflow.config.dataset import Dataset
 from somnoflow.config.root import read_config, validate
+from somnoflow.config.signals import Signals
 from somnoflow.config.vocabularies import VOCABULARIES
+from somnoflow.data.parsing import parse_recording
 from somnoflow.inspect.draft import VOCABULARY_ORDER
 from somnoflow.inspect.findings import Findings, inspect_folder
 from somnoflow.inspect.kinds import recognise
@@ -20,6 +22,7 @@ from somnoflow.inspect.labels import Total, count_labels
 from somnoflow.inspect.survey import spread
 from somnoflow.inspect.tables import derived_rows, label_rows, signal_rows
 from somnoflow.io.annotations import read_scoring
+from somnoflow.io.checking import check_files
 from somnoflow.io.inventory import make_manifest
 from somnoflow.io.manifest import ManifestError
 
@@ -422,6 +425,27 @@ def test_the_dataset_bids_takes_subjects_sessions_and_events(tmp_path: Path) -> 
         "W": "W", "N2": "N2", "cough": "not used",
     }  # fmt: skip
     assert derived_rows(found)[0].channel == "EEG_C4"
+
+
+def test_a_night_of_the_dataset_bids_is_parsed(tmp_path: Path) -> None:
+    (dataset,) = (one for one in read_datasets(DATASETS) if one.name == "bids")
+    begin = tmp_path / "sub-01/eeg/sub-01_task-sleep"
+    begin.parent.mkdir(parents=True)
+    signals = [
+        make_signal(noise(rate=100, seconds=300, seed=seed), label=label)
+        for seed, label in enumerate(("C4", "M1"))
+    ]
+    write_recording(Path(f"{begin}_eeg.edf"), signals, seconds=300)
+    events = "onset\tduration\ttrial_type\n0\t120\tW\n120\t180\tSleep stage N2\n"
+    Path(f"{begin}_events.tsv").write_text(events)
+    checked = check_files(
+        make_manifest(tmp_path, dataset).rows, folder=tmp_path, stages_wanted=True, threads=1
+    )
+    parsed = parse_recording(
+        checked.recordings[0], folder=tmp_path, reading=dataset.reading, signals=Signals()
+    )
+    assert (parsed.row["W"], parsed.row["N2"], parsed.row["flat"]) == (4, 6, 0)
+    assert {row["channel"]: row["source"] for row in parsed.channels}["EEG_C4"] == "C4-M1"
 
 
 def test_every_vocabulary_is_tried_in_drafts() -> None:

@@ -154,7 +154,11 @@ def _nights(findings: Findings) -> str:
     subjects = {subject for subject, _ in taken or scored}
     rows = [
         ["subjects", f"{len(subjects)}: {_examples(sorted(subjects))}"],
-        ["nights", f"{len(taken)} recordings, {len(scored)} scorings, {len(taken & scored)} both"],
+        [
+            "nights",
+            f"{_count(len(taken), 'recording')}, {_count(len(scored), 'scoring')}, "
+            f"{len(taken & scored)} with both",
+        ],
     ]
     table = fit.dataset.files.subjects
     if table is not None:
