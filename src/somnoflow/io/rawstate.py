@@ -34,7 +34,7 @@ def observe(path: Path) -> str:
 
 def signatures(files: Iterable[str], *, folder: Path) -> dict[str, Signature]:
     """Give the stat signature of each file (relative path), None where there is no such file."""
-    return {file: _signature(folder / file) for file in files}
+    return {file: _signature(os.path.join(folder, file)) for file in files}
 
 
 def note(state: Path, *, seen: Mapping[str, Signature], observed: Mapping[str, str]) -> None:
@@ -90,7 +90,7 @@ def _refresh(state: Path, *, folder: Path) -> dict[str, dict[str, Any]]:
     entries = _read(state)
     news = {}
     for file, entry in entries.items():
-        signature = _signature(folder / file)
+        signature = _signature(os.path.join(folder, file))
         if signature != entry["stat"]:
             news[file] = {"stat": signature, "now": observe(folder / file)}
     if not news:
@@ -121,7 +121,7 @@ def _read(state: Path) -> dict[str, dict[str, Any]]:
         ) from error
 
 
-def _signature(path: Path) -> Signature:
+def _signature(path: str) -> Signature:
     try:
         found = os.stat(path)
     except OSError:
