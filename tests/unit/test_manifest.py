@@ -1,6 +1,7 @@
 """Manifests: what is written is read, and each wrong cell is named with its line."""
 
 import hashlib
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
@@ -109,6 +110,20 @@ def test_rows_in_any_order_are_given_in_one(tmp_path: Path) -> None:
     rows = list(iterate_manifest(table(tmp_path / "m.tsv", *lines[:1], "", *lines[1:])))
     assert rows == read_manifest(tmp_path / "m.tsv")
     assert [row.file for row in rows] == ['a"b.edf', "a-b.edf", "a/b.edf", "b.edf", "c.edf"]
+
+
+def test_a_sorted_manifest_is_read_in_the_memory_of_a_row(tmp_path: Path) -> None:
+    rows = [row(f"{number:06}.edf", sha256=f"{number:064}") for number in range(5000)]
+    write_manifest(tmp_path / "m.tsv", rows)
+    del rows
+    tracemalloc.start()
+    try:
+        assert sum(1 for _ in iterate_manifest(tmp_path / "m.tsv")) == 5000
+        assert tracemalloc.get_traced_memory()[1] < 200_000
+        assert len(read_manifest(tmp_path / "m.tsv")) == 5000
+        assert tracemalloc.get_traced_memory()[1] > 1_000_000
+    finally:
+        tracemalloc.stop()
 
 
 @given(st.text(alphabet="ab./\\\x00\t \udc80é\x7f", max_size=8))

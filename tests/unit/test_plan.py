@@ -1,0 +1,125 @@
+"""The plan: who works on which rows, and whose configuration a change reaches."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from somnoflow.config.base import ConfigError
+from somnoflow.io.manifest import Row, rows_digest, shard_of, write_manifest
+from somnoflow.plan import Plan
+
+SHARDS = 40
+DATASET = r"""
+name: lab
+title: t
+source: folder
+licence: l
+citation: c
+how_to_get: h
+files:
+  signal: (?P<subject>S\d+)\.edf
+  stages: (?P<subject>S\d+)-a\.txt
+reading:
+  channels: {EEG: EEG_C4}
+  stages: {format: codes, stages: {"0": W}}
+subsets:
+  first: {title: The first ten, files: 'S00\d(\.edf|-[ab]\.txt)'}
+  none: {title: Nobody, files: X}
+scorings:
+  b:
+    title: The second scorer
+    files: (?P<subject>S\d+)-b\.txt
+    reading: {format: codes, stages: {"0": W}}
+"""
+
+
+def rows_of(number: int) -> list[Row]:
+    subject = f"S{number:03}"
+    return [
+        Row(f"{subject}{end}", 5, f"{number:064}", subject, 1, role)
+        for end, role in ((".edf", "signal"), ("-a.txt", "stages"), ("-b.txt", "stages"))
+    ]
+
+
+@pytest.fixture
+def datasets(tmp_path: Path) -> Path:
+    folder = tmp_path / "datasets/lab"
+    folder.mkdir(parents=True)
+    (folder / "dataset.yaml").write_text(DATASET)
+    write(tmp_path / "datasets", range(100))
+    return tmp_path / "datasets"
+
+
+def write(datasets: Path, numbers: range) -> list[Row]:
+    rows = [row for number in numbers for row in rows_of(number)]
+    write_manifest(datasets / "lab/manifest.tsv", rows)
+    return rows
+
+
+def make(datasets: Path, **values: Any) -> Plan:
+    base = {"datasets": ["lab"], "folders": {"lab": str(datasets)}, "shards": SHARDS}
+    return Plan({**base, **values}, datasets=datasets)
+
+
+def slices(plan: Plan) -> dict[tuple[str, str], str]:
+    """Give what each shard's jobs depend on of the configuration and the manifest."""
+    return {
+        (rule, shard): plan.cfg(rule)({"dataset": "lab", "shard": shard})
+        for rule in ("fetch", "check", "parse", "pack")
+        for shard in map(str, plan.shards("lab"))
+    }
+
+
+def changed(before: Mapping[Any, str], after: Mapping[Any, str]) -> set[Any]:
+    return {key for key in before | after if before.get(key) != after.get(key)}
+
+
+def test_a_shard_has_the_rows_of_its_subjects(datasets: Path) -> None:
+    rows = write(datasets, range(100))
+    plan = make(datasets, scorings={"lab": "b"})
+    used = [row for row in rows if not row.file.endswith("-a.txt")]
+    for shard in plan.shards("lab"):
+        own = [row for row in used if shard_of("lab", row.subject, SHARDS) == shard]
+        given = json.loads(plan.cfg("fetch")({"dataset": "lab", "shard": str(shard)}))
+        assert given["rows"] == rows_digest(own)
+    assert plan.shards("lab") == sorted({shard_of("lab", row.subject, SHARDS) for row in rows})
+
+
+def test_a_new_subject_reaches_one_shard(datasets: Path) -> None:
+    before = slices(make(datasets))
+    write(datasets, range(101))
+    after = slices(make(datasets))
+    assert changed(before, after) == {("fetch", str(shard_of("lab", "S100", SHARDS)))}
+
+
+def test_a_row_elsewhere_changes_nothing(datasets: Path) -> None:
+    first = {"subsets": {"lab": "first"}}
+    before = slices(make(datasets, **first))
+    assert len(before) == 4 * len({shard_of("lab", f"S00{n}", SHARDS) for n in range(10)})
+    write(datasets, range(101))
+    assert changed(before, slices(make(datasets, **first))) == set()
+
+
+def test_labels_and_scaling_reach_pack_alone(datasets: Path) -> None:
+    before = slices(make(datasets))
+    after = slices(make(datasets, pack={"scaling": "median", "apnea_seconds": 3}))
+    assert {rule for rule, _ in changed(before, after)} == {"pack"}
+
+
+def test_a_subset_without_files_is_an_error(datasets: Path) -> None:
+    with pytest.raises(ConfigError, match="has no row of lab's none"):
+        make(datasets, subsets={"lab": "none"})
+
+
+def test_the_plan_imports_nothing_heavy() -> None:
+    code = "import somnoflow.plan, sys; print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split()
+    heavy = {"numpy", "polars", "pyarrow", "torch", "scipy", "mne", "pandas", "edfio", "tqdm"}
+    assert not heavy & {name.split(".")[0] for name in loaded}
