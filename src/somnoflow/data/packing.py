@@ -18,7 +18,7 @@ What is decided here:
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -27,12 +27,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from somnoflow.config.pack import Pack
+from somnoflow.config.vocabularies import EventName
 from somnoflow.io.parquet import part_metadata
 from somnoflow.signals.quality import UNUSABLE
 
 IQR_OF_NORMAL = 1.349
 QUANTILE_SAMPLES = 200_000
-APNEAS = ("obstructive_apnea_s", "central_apnea_s", "mixed_apnea_s")
+APNEAS = [f"{name}_s" for name in get_args(EventName) if name.endswith("_apnea")]
 
 
 class Scaling(NamedTuple):
@@ -125,7 +126,7 @@ def scaling_of(samples: npt.NDArray[np.int16], *, scale: float, kind: str) -> Sc
 
 def label_epochs(cfg: Pack) -> list[pl.Expr]:
     """Give the columns `apnea`, `hypopnea` and `respiratory`: 1, 0, or -1 where nobody looked."""
-    looked = pl.any_horizontal(pl.col(*APNEAS).is_not_null())
+    looked = pl.any_horizontal(pl.col(APNEAS).is_not_null())
     # pl.sum_horizontal takes what is not known as 0.
     apnea = pl.when(looked).then(pl.sum_horizontal(APNEAS) >= cfg.apnea_seconds)
     hypopnea = pl.col("hypopnea_s") >= cfg.hypopnea_seconds
