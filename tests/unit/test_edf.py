@@ -286,7 +286,16 @@ def test_segments_do_not_overlap_where_the_clock_is_slow(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    "stamp", [b"????\x14\x14", b"+1\x14", b"", b"+1e0\x14\x14", b"+1.\x15\x14"]
+    "stamp",
+    [
+        b"????\x14\x14",
+        b"+1\x14",
+        b"",
+        b"+1e0\x14\x14",
+        b"+1.\x15\x14",
+        b"+1.0.0\x14\x14",
+        b"+.9\x14\x14",
+    ],
 )
 def test_a_data_record_without_its_time_is_refused(tmp_path: Path, stamp: bytes) -> None:
     stamps = [b"+0\x14\x14\0", stamp, b"+2\x14\x14\0"]

@@ -332,7 +332,7 @@ def test_a_fif_with_a_directory_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [(4, 99), (8, -1), (8, 1 << 30), (12, 0), (12, -5), (12, 1 << 30)]
+    ("field", "value"), [(0, 302), (4, 99), (8, -1), (8, 1 << 30), (12, 0), (12, -5), (12, 1 << 30)]
 )
 def test_a_fif_directory_that_does_not_fit_the_file_is_refused(
     tmp_path: Path, field: int, value: int
