@@ -342,7 +342,7 @@ def test_a_unit_that_is_not_told_is_found_by_the_amplitude(name: str, factor: fl
 def test_a_unit_that_no_amplitude_tells_is_not_guessed() -> None:
     with pytest.raises(Rejection) as caught:
         read(signal(500 * noise(rate=100, seconds=300), unit="ADC", reach=50000))
-    assert "unit not usable: found 'ADC' with a typical amplitude of 9.3" in caught.value.found
+    assert "unit not usable: found 'ADC' with a typical amplitude of 8.8" in caught.value.found
     assert "Say the true unit under `units`" in caught.value.found
 
 

@@ -167,8 +167,8 @@ def test_whole_epochs_of_a_stretch(onset: float, seconds: float, wanted: list[in
 
 
 def test_quantise_rounds_and_saturates() -> None:
-    found = quantise(np.array([0.0, 0.074, -0.076, 1e9, -1e9]), 0.05)
-    assert found.tolist() == [0, 1, -2, INT16_MAX, -INT16_MAX]
+    found = quantise(np.array([[0.0, 0.074, -0.076, 1e9, -1e9]] * 40), 0.05)
+    assert found.tolist() == [[0, 1, -2, INT16_MAX, -INT16_MAX]] * 40
     assert found.dtype == np.int16
 
 

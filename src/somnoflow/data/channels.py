@@ -25,6 +25,7 @@ from somnoflow.io.parquet import ChannelEpochs
 from somnoflow.io.rejection import Rejection
 from somnoflow.io.source import SourceRecording, SourceSignal
 from somnoflow.signals.channels import (
+    EACH,
     MICROVOLTS,
     STORAGE,
     amplitude,
@@ -47,7 +48,6 @@ from somnoflow.signals.quality import (
 from somnoflow.stages import EPOCH_SECONDS
 
 MOST_BEYOND = 0.01
-_EACH = 7  # each seventh sample tells the size of a signal
 _COUNTED = {
     "missing": Flag.MISSING,
     "zero": Flag.ZERO,
@@ -452,8 +452,9 @@ def _doubt_range(
 ) -> str:
     """Say how much of a channel lies beyond what int16 holds, where it is more than a little."""
     good = flags & UNUSABLE == 0
-    at_end = (samples == INT16_MAX) | (samples == -INT16_MAX)
-    beyond = float(at_end.mean(axis=1)[good].mean()) if good.any() else 0.0
+    reaches = good & ((samples.max(axis=1) == INT16_MAX) | (samples.min(axis=1) == -INT16_MAX))
+    beyond = np.count_nonzero(np.abs(samples[reaches]) == INT16_MAX)
+    beyond /= max(1, np.count_nonzero(good) * samples.shape[1])
     if beyond <= MOST_BEYOND:
         return ""
     unit = STORAGE[modality_of(channel)].unit
@@ -465,7 +466,7 @@ def _doubt_range(
 
 def _scale_of(epochs: Samples) -> float:
     """Choose a step that leaves room for five times the 99.9th percentile."""
-    size = np.abs(epochs[:, ::_EACH])
+    size = np.abs(epochs[:, ::EACH])
     reach = 5 * float(np.quantile(size, 0.999)) or float(np.abs(epochs).max())
     return reach / INT16_MAX if reach else 1.0
 

@@ -58,7 +58,7 @@ _TRIED = ("V", "mV", "uV")
 _VOLTS = re.compile(r"(|m|milli|u|μ|micro|n|nano)v(?:olts?)?")
 _PREFIXES = {"": "V", "m": "mV", "milli": "mV", "n": "nV", "nano": "nV"}
 _OTHERS = {"%": "%", "percent": "%", "a.u.": "a.u.", "au": "a.u.", "": "a.u."}
-_EACH = 7  # each seventh sample tells the quartiles; it is in step with no usual frequency
+EACH = 13  # each 13th sample tells the size of a signal; it is in step with no usual frequency
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def amplitude(
     channel
         Canonical channel.
     """
-    some = epochs[:, ::_EACH][has_signal]
+    some = epochs[:, ::EACH][has_signal]
     if not some.size:
         return 0.0
     if STORAGE[modality_of(channel)].steps:

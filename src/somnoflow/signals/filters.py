@@ -5,7 +5,7 @@ Filtering epoch by epoch would leave an edge artefact in each (defect S19 of the
 The filters are MNE's (`mne.filter.filter_data`, its defaults) and scipy's (`resample_poly`), to
 within rounding; the tests compare them. They are computed here because a night must be cheap: in
 float32, by long FFTs and by matrix products, with each kernel designed once, and without the second
-that importing those packages takes in every job.
+that importing `mne` and `scipy.signal` takes in every job.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from math import ceil, floor
 
 import numpy as np
 import numpy.typing as npt
-from numpy.fft import irfft, rfft
+from scipy.fft import irfft, rfft
 
 Samples = npt.NDArray[np.float32]
 
@@ -25,6 +25,7 @@ _KAISER_ZEROS = 10  # zero crossings of its kernel on each side
 _LARGEST_RATIO = 10_000
 _BATCH = 2**17  # samples that are transformed at a time: they stay in the processor's cache
 _GROUP = 32  # outputs that are computed from one window of the input
+_ROWS = 32  # windows in one product: small ones are never spread over threads, whose wait is long
 
 
 def bandpass(samples: Samples, *, sampling_rate: float, band: tuple[float, float]) -> Samples:
@@ -67,16 +68,20 @@ def resample(samples: Samples, *, sampling_rate: float, target: int) -> Samples:
     outputs = sum(matrix.shape[1] for _, matrix in groups)
     step = outputs * down // up
     count = ceil(len(samples) * up / down)
-    rows = ceil(count / outputs)
+    rows = ceil(count / outputs / _ROWS) * _ROWS
     padded = np.zeros((rows + 1) * step + 2 * margin, np.float32)
     padded[margin : margin + len(samples)] = samples
     found = np.empty((rows, outputs), np.float32)
     at = 0
     for first, matrix in groups:
         width, wide = matrix.shape
-        windows = np.lib.stride_tricks.sliding_window_view(padded[first:], width)[::step][:rows]
-        # Overlapping rows are copied: the product of a matrix with gaps between its rows is fast.
-        np.matmul(np.ascontiguousarray(windows), matrix, out=found[:, at : at + wide])
+        windows = np.lib.stride_tricks.sliding_window_view(padded[first:], width)[::step]
+        batch = max(1, _BATCH // (width * _ROWS)) * _ROWS
+        for begin in range(0, rows, batch):
+            # Rows that overlap in memory are copied: their product would be slow.
+            part = np.ascontiguousarray(windows[begin : min(begin + batch, rows)])
+            product = part.reshape(-1, _ROWS, width) @ matrix
+            found[begin : begin + batch, at : at + wide] = product.reshape(-1, wide)
         at += wide
     return found.reshape(-1)[:count]
 

@@ -64,12 +64,13 @@ def flat_flags(epochs: Epochs, *, step: float, flat_std: float, flat_fraction: f
         return np.zeros(len(epochs), np.uint8)
     low, high = epochs.min(axis=1), epochs.max(axis=1)
     zero = (low >= -step) & (high <= step)
-    deviation = np.concatenate(
-        [epochs[at : at + _BATCH].std(axis=1) for at in range(0, len(epochs), _BATCH)]
-    )
-    flat = zero | (deviation <= flat_std)
-    # A run of more than a share leaves room for few changes: only such epochs are looked at.
+    flat = zero.copy()
     samples = epochs.shape[1]
+    # Two samples that differ by more than this deviate too much, were all others at their middle.
+    narrow = high - low <= flat_std * np.sqrt(2 * samples) * (1 + 1e-6)
+    for number in np.flatnonzero(~flat & narrow):
+        flat[number] = epochs[number].std() <= flat_std
+    # A run of more than a share leaves room for few changes: only such epochs are looked at.
     changes = np.count_nonzero(epochs[:, 1:] != epochs[:, :-1], axis=1)
     for number in np.flatnonzero(~flat & (changes < samples * (1 - flat_fraction) + 1)):
         flat[number] = _longest_run(epochs[number]) > flat_fraction * samples
@@ -113,9 +114,9 @@ def line_noise_share(epochs: Epochs, *, sampling_rate: float) -> Epochs | None:
     )
     if not lines:
         return None
-    waves, weights = _line_waves(part, sampling_rate, lines)
+    waves, window = _line_waves(part, sampling_rate, lines)
     found = [
-        _line_share(epochs[at : at + _BATCH], waves=waves, weights=weights, lines=len(lines))
+        _line_share(epochs[at : at + _BATCH], waves=waves, window=window, lines=len(lines))
         for at in range(0, len(epochs), _BATCH)
     ]
     return np.concatenate(found) if found else np.zeros(0, np.float32)
@@ -160,23 +161,23 @@ def _longest_run(samples: Epochs) -> int:
     return int(np.diff(np.concatenate([[0], changes, [len(samples)]])).max())
 
 
-def _line_share(epochs: Epochs, *, waves: Epochs, weights: Epochs, lines: int) -> Epochs:
-    count, part = len(epochs), len(weights)
-    centred = epochs - epochs.mean(axis=1, keepdims=True)
-    parts = centred[:, : _PARTS * part].reshape(count * _PARTS, part)
-    power = (parts @ waves) ** 2
+def _line_share(epochs: Epochs, *, waves: Epochs, window: Epochs, lines: int) -> Epochs:
+    count, part = len(epochs), len(window)
+    parts = epochs[:, : _PARTS * part].reshape(count, _PARTS, part)
+    parts = (parts - epochs.mean(axis=1)[:, None, None]) * window
+    total = np.einsum("epn,epn->e", parts, parts)
+    # Products of a few rows are never spread over threads, whose wait is long.
+    power = (parts.reshape(2 * count, _PARTS // 2, part) @ waves) ** 2
     at_lines = power.reshape(count, _PARTS, lines, -1).sum(axis=(1, 3)).max(axis=1)
-    total = ((parts * parts) @ weights).reshape(count, _PARTS).sum(axis=1)
     return np.divide(at_lines, total, out=np.zeros(count, np.float32), where=total > 0)
 
 
 @lru_cache(maxsize=32)
 def _line_waves(part: int, rate: float, lines: tuple[int, ...]) -> tuple[Epochs, Epochs]:
-    """Give windowed cosines and sines around the lines, and the window squared.
+    """Give cosines and sines around the lines, and the window for the signal.
 
-    Scaled so that the squares of the products with a signal add up to its windowed power there.
+    Scaled so that the squares of the products with a windowed signal add up to its power there.
     """
-    window = np.hanning(part + 1)[:-1]
     time = np.arange(part)
     columns = []
     around = np.arange(round(2 * _LINE_HALF_WIDTH_HZ * part / rate) + 1)
@@ -184,5 +185,5 @@ def _line_waves(part: int, rate: float, lines: tuple[int, ...]) -> tuple[Epochs,
         bins = round((line - _LINE_HALF_WIDTH_HZ) * part / rate) + around
         angle = 2 * np.pi / part * time[:, None] * bins
         columns += [np.cos(angle), np.sin(angle)]
-    waves = np.concatenate(columns, axis=1) * window[:, None] * np.sqrt(2 / part)
-    return waves.astype(np.float32), (window**2).astype(np.float32)
+    waves = np.concatenate(columns, axis=1) * np.sqrt(2 / part)
+    return waves.astype(np.float32), np.hanning(part + 1)[:-1].astype(np.float32)
