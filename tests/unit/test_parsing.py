@@ -70,7 +70,7 @@ def test_a_recording_becomes_epochs_and_two_kinds_of_rows(tmp_path: Path) -> Non
     }  # fmt: skip
     assert parsed.channels == [
         {"recording": "n1", "channel": "EEG_C4", "source": "EEG", "unit": "uV",
-         "sampling_rate": "100", "amplitude": "18.7", "epochs": 10, "missing": 0, "zero": 0,
+         "sampling_rate": "100", "amplitude": "17.63", "epochs": 10, "missing": 0, "zero": 0,
          "flat": 0, "clipped": 0, "out_of_range": 0, "line_noise": "", "disconnected": 0,
          "problem": "", "remark": ""}
     ]  # fmt: skip
