@@ -294,7 +294,8 @@ def test_annotations_inside_recordings_are_told(
     edfio.Edf([signal], annotations=[stage]).write(tmp_path / "nights/n1.edf")
     assert list(look(tmp_path / "nights").inside["n1.edf"]) == ["Sleep stage W"]
     out = run(capsys, str(tmp_path / "nights"))
-    assert "Annotations inside 1 recording, which are not read" in out
+    assert "Annotations inside 1 recording" in out
+    assert "stages_inside: true" in out
 
 
 @pytest.mark.usefixtures("project")

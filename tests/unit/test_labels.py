@@ -4,6 +4,7 @@ import datetime
 from pathlib import Path
 from typing import Any
 
+import edfio
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -220,6 +221,20 @@ def test_times_of_day_are_laid_over_the_night_of_the_signal(
     assert names(found).rstrip("?") == ("?" * whole + night if whole >= 0 else night[-whole:])
     shifted = [note for note in found.notes if "shifted by that" in note]
     assert len(shifted) == bool(offset)
+
+
+def test_stages_may_be_annotations_of_the_recording_itself(tmp_path: Path) -> None:
+    signals = [make_signal(noise(rate=10, seconds=120), rate=10)]
+    stages = [edfio.EdfAnnotation(*annotation) for annotation in pages("W12?")]
+    edfio.Edf(signals, starttime=START.time(), annotations=stages).write(tmp_path / "n1.edf")
+    found = read_labels(
+        {"signal": "n1.edf", "stages": None, "events": None},
+        folder=tmp_path,
+        reading=Reading(channels={"EEG": "EEG_C4"}, stages=EDF, stages_inside=True),
+        source=open_recording(tmp_path / "n1.edf"),
+        wake_margin_minutes=None,
+    )
+    assert names(found) == "W12?"
 
 
 def test_another_clock_that_onsets_do_not_count_from_is_noted_only(tmp_path: Path) -> None:

@@ -72,6 +72,10 @@ class Reading(Section):
         default={}, description="Unit of a signal label whose header does not tell it rightly."
     )
     stages: Annotation | None = None
+    stages_inside: bool = Field(
+        default=False,
+        description="The stages are EDF+ annotations of the recording itself, in no other file.",
+    )
     events: Annotation | None = None
 
 
@@ -127,8 +131,14 @@ class Dataset(Section):
             raise ValueError("source is 'url', wanted the address under `url`")
         if (self.token_variable is None) != ("{token}" not in (self.url or "")):
             raise ValueError("wanted {token} in url and token_variable, or neither")
-        for kind in ("stages", "events"):
-            if (getattr(self.files, kind) is None) != (getattr(self.reading, kind) is None):
+        if self.reading.stages_inside and self.files.stages is not None:
+            raise ValueError("wanted files.stages or reading.stages_inside, not both")
+        places = {
+            "stages": self.files.stages or self.reading.stages_inside,
+            "events": self.files.events,
+        }
+        for kind, place in places.items():
+            if bool(place) != (getattr(self.reading, kind) is not None):
                 raise ValueError(
                     f"wanted files.{kind} and reading.{kind}, or neither: the one finds the files, "
                     "the other reads them"

@@ -69,7 +69,7 @@ def read_labels(
     Parameters
     ----------
     entry
-        Relative paths `stages` and `events`, None where there is no such file.
+        Relative paths `signal`, `stages` and `events`, None where there is no such file.
     folder
         Folder that the paths are relative to.
     reading
@@ -85,10 +85,13 @@ def read_labels(
         When an annotation cannot be read, or is of another time.
     """
     notes: list[str] = []
+    files = {"stages": entry["stages"], "events": entry["events"]}
+    if reading.stages_inside:
+        files["stages"] = entry["signal"]
     named = [
-        (kind, annotation, read_scoring(folder / entry[kind], annotation))
+        (kind, annotation, read_scoring(folder / files[kind], annotation))
         for kind, annotation in (("stages", reading.stages), ("events", reading.events))
-        if annotation is not None and entry[kind] is not None
+        if annotation is not None and files[kind] is not None
     ]
     stages: list[tuple[float, float, Stage]] = []
     spans: list[tuple[float, float, str]] = []
@@ -99,7 +102,7 @@ def read_labels(
         marks |= {name: onset + offset for onset, name in scoring.marks}
         if kind == "stages":
             stages = [(onset + offset, length, stage) for onset, length, stage in scoring.stages]
-            _require_stages(stages, source=source, file=entry[kind])
+            _require_stages(stages, source=source, file=files[kind])
     onset = _page_onset(stages, source=source, notes=notes)
     epochs = int((source.seconds - onset + 1e-6) // EPOCH_SECONDS)
     stage = stage_per_epoch(stages, epochs=epochs, offset=-onset)

@@ -255,9 +255,9 @@ def _inside(findings: Findings) -> str:
     totals = add_up(findings.inside.values())
     labels = ", ".join(f"{label} ({total.count})" for label, total in list(totals.items())[:8])
     return _section(
-        f"Annotations inside {_count(len(findings.inside), 'recording')}, which are not read",
-        _fill(f"{labels}{', ...' if len(totals) > 8 else ''}. If these are the scoring, export it "
-              "as a file beside the recording."),
+        f"Annotations inside {_count(len(findings.inside), 'recording')}",
+        _fill(f"{labels}{', ...' if len(totals) > 8 else ''}. If these are the scoring, say so in "
+              "dataset.yaml: `stages_inside: true` and `stages` under `reading`."),
     )  # fmt: skip
 
 
