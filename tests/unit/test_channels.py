@@ -359,6 +359,12 @@ def test_a_declared_unit_stays_and_a_doubtful_one_is_noted() -> None:
     assert physical(right)[5].std() == pytest.approx(50 / np.sqrt(2), rel=0.01)
 
 
+def test_a_channel_that_is_silent_all_night_is_noted() -> None:
+    found = read(signal(np.full(30000, 7.0), unit="mV"))
+    assert found.remarks == ["EEG_C4: no epoch with a signal"]
+    assert row(found)["flat"] == 10
+
+
 def test_an_arbitrary_unit_gets_a_scale_of_the_recording() -> None:
     found = read(
         signal(sine(hertz=0.25, rate=10, seconds=300, amplitude=0.003), label="Flow", rate=10,

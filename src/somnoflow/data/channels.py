@@ -271,7 +271,7 @@ def _read_lead(
         ],
         rate=signals.sampling_rate,
     )
-    # Without a unit, of constant lines; of values that are held only zero says nothing.
+    # Constant lines say nothing about the size of a signal; of values that are held, only zeros.
     reach = raw.max(axis=1) - (0.0 if storage.steps else raw.min(axis=1))
     has_signal = reach > 2 * recorded.electrodes[0].step
     size = amplitude(filtered, has_signal=has_signal, channel=channel)
@@ -288,12 +288,13 @@ def _read_lead(
     scale = storage.scale or _scale_of(filtered)
     samples = quantise(filtered, scale / unit.factor)
     flags = flagged.flags
+    silent = "" if has_signal.any() else "no epoch with a signal"
     beyond = _doubt_range(samples, flags=flags, channel=channel, scale=scale)
     return _Taken(
         epochs=_spread(samples, flags=flags, which=places.which, scale=scale, epochs=grid.epochs),
         amplitude=size * unit.factor,
         knows_lines=flagged.knows_lines,
-        remarks=tuple(filter(None, (*lead.remarks, flagged.remark, unit.remark, beyond))),
+        remarks=tuple(filter(None, (*lead.remarks, silent, flagged.remark, unit.remark, beyond))),
     )
 
 
