@@ -15,6 +15,7 @@ import json
 import sys
 import tempfile
 from collections import defaultdict
+from multiprocessing import get_context
 from pathlib import Path
 
 from measuring import Cost, least, run, table
@@ -140,7 +141,14 @@ def main() -> None:
     found: dict[int, dict[str, Cost]] = {}
     for recordings in sorted(arguments.recordings):
         with tempfile.TemporaryDirectory() as temporary:
-            prepare(Path(temporary), recordings=recordings)
+            # In a process of its own: the memory of this one would count as its children's.
+            making = get_context("spawn").Process(
+                target=prepare, args=(Path(temporary),), kwargs={"recordings": recordings}
+            )
+            making.start()
+            making.join()
+            if making.exitcode:
+                raise SystemExit(making.exitcode)
             found[recordings], one = measure(Path(temporary), repeats=arguments.repeats)
             print(f"{recordings:,} recordings and one subject more: other slices in {one}\n")
     first = next(iter(found.values()))
