@@ -171,6 +171,15 @@ def test_profusion_a_page_of_no_known_stage_is_refused_and_never_shifts(
     assert f"'{code}' in SleepStage 2" in rejection.found
 
 
+def test_profusion_what_is_no_stage_among_stages_is_refused(tmp_path: Path) -> None:
+    text = (
+        "<CMPStudyConfig><EpochLength>30</EpochLength><SleepStages><SleepStage>0</SleepStage>"
+        "<Sleepstage>1</Sleepstage><SleepStage>2</SleepStage></SleepStages></CMPStudyConfig>"
+    )
+    rejection = refused(write(tmp_path / "s.xml", text), PROFUSION)
+    assert rejection.found == "Sleepstage as child 2 of SleepStages in s.xml"
+
+
 def test_profusion_the_name_of_an_event_is_no_stage(tmp_path: Path) -> None:
     path = write_profusion_xml(tmp_path / "s.xml", "00", [(0, 30, "5")])
     scoring = read_scoring(path, PROFUSION)

@@ -67,7 +67,15 @@ def read_profusion_xml(path: Path, annotation: Annotation) -> Scoring:
     root = _read_root(path, wanted="CMPStudyConfig")
     page = _page_seconds(root, path=path)
     builder = ScoringBuilder(annotation, file=path.name)
-    for number, stage in enumerate(root.iterfind("{*}SleepStages/{*}SleepStage")):
+    for number, stage in enumerate(root.iterfind("{*}SleepStages/{*}*")):
+        if stage.tag.rpartition("}")[2] != "SleepStage":
+            # To pass it over would move all later stages by a page.
+            raise Rejection(
+                problem="not a stage in the annotation file",
+                found=f"{shorten(stage.tag)} as child {number + 1} of SleepStages in {path.name}",
+                wanted="SleepStage alone",
+                advice=_EXPORT_AGAIN,
+            )
         if page is None:
             raise _no_page(path, found="no EpochLength")
         where = f"SleepStage {number + 1}"
