@@ -19,6 +19,7 @@ from somnoflow.signals.quality import (
     clipped_flags,
     disconnected_flags,
     flat_flags,
+    join_flags,
     line_noise_share,
     range_flags,
 )
@@ -237,6 +238,15 @@ def test_disconnected_are_long_runs_only() -> None:
     found = disconnected_flags(bad, least=3)
     assert (found > 0).tolist() == [*[True] * 3, *[False] * 5, *[True] * 4]
     assert not disconnected_flags(np.zeros(0, bool), least=3).size
+
+
+def test_a_flat_line_is_disconnected_and_a_zero_line_is_not() -> None:
+    flat, zero = int(Flag.FLAT), int(Flag.FLAT | Flag.ZERO)
+    quality = Quality(disconnected_epochs=3)
+    found = join_flags(
+        np.array([flat] * 3 + [zero] * 3 + [flat] * 2, np.uint8), line_share=None, quality=quality
+    )
+    assert (found & Flag.DISCONNECTED > 0).tolist() == [*[True] * 3, *[False] * 5]
 
 
 def test_noisy_epochs_are_usable_and_epochs_without_a_signal_are_not() -> None:

@@ -42,6 +42,7 @@ def parse(*, checked: Input, part: Output, index: Output, cfg: ParseSlice) -> No
             writer.write(parsed.epochs)
             rows.append(parsed.row)
             channels += parsed.channels
+            del parsed  # its samples must not stay in memory beside those of the next recording
     content = {
         "dataset": given["dataset"],
         "shard": given["shard"],

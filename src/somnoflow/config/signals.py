@@ -78,7 +78,7 @@ class Quality(Section):
         20,
         ge=1,
         description="So many or more epochs on end that are flat, clipped, out of range or nothing "
-        "but line noise are flagged disconnected.",
+        "but line noise are flagged disconnected. Zero lines do not count: nothing was recorded.",
     )
 
     @model_validator(mode="after")

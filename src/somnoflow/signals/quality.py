@@ -135,7 +135,8 @@ def disconnected_flags(no_signal: npt.NDArray[np.bool_], *, least: int) -> Flags
 def join_flags(flags: Flags, *, line_share: Epochs | None, quality: Quality) -> Flags:
     """Add line noise to the flags of each epoch, and the runs that come of all of them.
 
-    A flat epoch is flat alone, though it may lie at a limit or outside of the plausible values.
+    A flat epoch is flat alone, though it may lie at a limit or outside of the plausible values. A
+    zero line is where nothing was recorded, and no electrode that came off.
     """
     besides = np.uint8(Flag.CLIPPED | Flag.OUT_OF_RANGE)
     flags = np.where(flags & Flag.FLAT, flags & ~besides, flags).astype(np.uint8)
@@ -143,6 +144,7 @@ def join_flags(flags: Flags, *, line_share: Epochs | None, quality: Quality) -> 
     if line_share is not None:
         flags |= ((line_share > quality.line_noise_fraction) * Flag.LINE_NOISE).astype(np.uint8)
         no_signal |= line_share > quality.line_only_fraction
+    no_signal &= flags & Flag.ZERO == 0
     return flags | disconnected_flags(no_signal, least=quality.disconnected_epochs)
 
 
