@@ -26,8 +26,9 @@ class Findings:
 
     `fit` is how the files fit the dataset that is found, or else the draft; None where there are no
     recordings to draft from. `labels` has the annotation files that were read, and `unreadable`
-    all files that could not be. `inside` has the labels of annotations inside recordings, which
-    a dataset reads where it says so. `below` has the folders in this one that are datasets of their own.
+    all files that could not be. `inside` has the labels of annotations inside recordings, which a
+    dataset reads where it says so. `below` has the folders in this one that are datasets of their
+    own.
     """
 
     survey: Survey
