@@ -9,16 +9,12 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from xml.etree.ElementTree import Element, ParseError
-
-from defusedxml.common import DefusedXmlException
-from defusedxml.ElementTree import fromstring
 
 from somnoflow.config.annotation import Annotation
 from somnoflow.io.annotation_text import read_text
+from somnoflow.io.annotation_xml import parse_xml
 from somnoflow.io.annotations import read_scoring
-from somnoflow.io.rejection import Rejection
-from somnoflow.io.scoring import LONGEST_SECONDS, read_file, shorten
+from somnoflow.io.scoring import LONGEST_SECONDS, shorten
 from somnoflow.stages import EPOCH_SECONDS
 
 
@@ -71,15 +67,7 @@ def _count_codes(path: Path, annotation: Annotation) -> dict[str, Total]:
 
 def _count_xml(path: Path) -> dict[str, Total]:
     """Count the events of NSRR and Profusion XML, and Profusion's stages."""
-    try:
-        root: Element = fromstring(read_file(path), forbid_dtd=True)
-    except (DefusedXmlException, ParseError, ValueError, LookupError) as error:
-        raise Rejection(
-            problem="not XML",
-            found=f"{path.name}: {error}",
-            wanted="plain XML without a document type",
-            advice="Copy or export the scoring again",
-        ) from error
+    root = parse_xml(path)
     page = _seconds(root.findtext("{*}EpochLength")) or EPOCH_SECONDS
     stages = root.iterfind("{*}SleepStages/{*}SleepStage")
     found = [{shorten(stage.text or ""): Total(1, page)} for stage in stages]

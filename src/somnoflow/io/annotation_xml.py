@@ -87,12 +87,19 @@ def read_profusion_xml(path: Path, annotation: Annotation) -> Scoring:
     return builder.scoring
 
 
-def _read_root(path: Path, *, wanted: str) -> Element:
+def parse_xml(path: Path) -> Element:
+    """Read an XML file that attacks nobody and is no larger than a scoring.
+
+    Raises
+    ------
+    Rejection
+        When it is no XML, too large, or has a document type.
+    """
     content = read_file(path)
     if content.count(b"<") > MOST_TAGS:
         raise too_large(f"{MOST_TAGS} tags", file=path.name)
     try:
-        root: Element = fromstring(content, forbid_dtd=True)
+        return fromstring(content, forbid_dtd=True)
     except DefusedXmlException as error:
         raise Rejection(
             problem="refused XML",
@@ -104,9 +111,13 @@ def _read_root(path: Path, *, wanted: str) -> Element:
         raise Rejection(
             problem="not XML",
             found=f"{path.name}: {error}",
-            wanted=f"XML with the root {wanted}",
+            wanted="well-formed XML",
             advice="Copy the file again, or check `format` in dataset.yaml",
         ) from error
+
+
+def _read_root(path: Path, *, wanted: str) -> Element:
+    root = parse_xml(path)
     name = root.tag.rpartition("}")[2]
     if name != wanted:
         other = _ROOTS.get(name)
