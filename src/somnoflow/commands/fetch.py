@@ -6,7 +6,7 @@ from pathlib import Path
 from somnoflow.config.dataset import FetchSlice
 from somnoflow.entry import Output, command
 from somnoflow.io.download import download
-from somnoflow.io.manifest import read_manifest, rows_digest, select_rows, shard_of, write_manifest
+from somnoflow.io.manifest import iterate_manifest, rows_digest, select_rows, shard_of, write_manifest
 from somnoflow.io.publisher import Publisher, read_token
 
 logger = logging.getLogger("somnoflow.fetch")
@@ -24,7 +24,7 @@ def fetch(
     """Write the shard's part of the manifest; download its files where no folder is named."""
     rows = [
         row
-        for row in select_rows(read_manifest(manifest), **cfg.selection.model_dump())
+        for row in select_rows(iterate_manifest(manifest), **cfg.selection.model_dump())
         if shard_of(cfg.dataset, row.subject, cfg.shards) == cfg.shard
     ]
     if rows_digest(rows) != cfg.rows:
