@@ -6,7 +6,13 @@ from pathlib import Path
 from somnoflow.config.dataset import FetchSlice
 from somnoflow.entry import Output, command
 from somnoflow.io.download import download
-from somnoflow.io.manifest import iterate_manifest, rows_digest, select_rows, shard_of, write_manifest
+from somnoflow.io.manifest import (
+    iterate_manifest,
+    rows_digest,
+    select_rows,
+    shard_of,
+    write_manifest,
+)
 from somnoflow.io.publisher import Publisher, read_token
 
 logger = logging.getLogger("somnoflow.fetch")
