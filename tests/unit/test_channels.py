@@ -431,3 +431,10 @@ def test_oxygen_as_a_share_is_noted() -> None:
         config=Signals(channels=["SPO2"]), channels={"SpO2": "SPO2"},
     )  # fmt: skip
     assert "typical amplitude 0.96 %, wanted 60 to 101" in found.remarks[0]
+
+
+def test_a_channel_without_spread_is_told() -> None:
+    rare = np.where(np.arange(30_000) % 10 == 0, 50.0, 0.0)
+    found = read(signal(rare), config=UNFILTERED)
+    assert row(found)["amplitude"] == "0"
+    assert found.remarks == ["EEG_C4: no spread to scale it by, so it is not used for training"]

@@ -108,7 +108,7 @@ def test_an_unscored_page_does_not_move_the_grid(tmp_path: Path) -> None:
 def test_overlapping_stages_are_unscored_and_counted(tmp_path: Path) -> None:
     found = labels(tmp_path, [*pages("W22W"), (30.0, 30.0, "Sleep stage N3")])
     assert names(found)[:4] == "W?2W"
-    assert "stages overlap in 1 epochs" in found.notes
+    assert "stages overlap in 1 epoch" in found.notes
 
 
 @pytest.mark.parametrize(

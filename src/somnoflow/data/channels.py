@@ -289,6 +289,8 @@ def _read_lead(
     samples = quantise(filtered, scale / unit.factor)
     flags = flagged.flags
     silent = "" if has_signal.any() else "no epoch with a signal"
+    if has_signal.any() and not size:
+        silent = "no spread to scale it by, so it is not used for training"
     beyond = _doubt_range(samples, flags=flags, channel=channel, scale=scale)
     return _Taken(
         epochs=_spread(samples, flags=flags, which=places.which, scale=scale, epochs=grid.epochs),

@@ -277,13 +277,17 @@ def _note_stages(stages: Stages, *, epochs: int, onset: float, notes: list[str])
     end = max(begin + duration for begin, duration, _ in stages) - onset
     difference = round(end / EPOCH_SECONDS) - epochs
     if difference < 0:
-        notes.append(f"annotation ends {-difference} epochs before the signal; they are unscored")
+        notes.append(f"annotation ends {_epochs(-difference)} before the signal; unscored there")
     elif difference > 0:
-        notes.append(f"annotation goes on {difference} epochs after the signal; they are ignored")
+        notes.append(f"annotation goes on {_epochs(difference)} after the signal; ignored there")
     covered = _overlap(stages, epochs=epochs, offset=-onset)
     overlapping = int((covered > EPOCH_SECONDS + 0.1).sum())
     if overlapping:
-        notes.append(f"stages overlap in {overlapping} epochs")
+        notes.append(f"stages overlap in {_epochs(overlapping)}")
+
+
+def _epochs(number: int) -> str:
+    return "1 epoch" if number == 1 else f"{number} epochs"
 
 
 def _note_events(spans: Spans, *, seconds: float, notes: list[str]) -> None:
@@ -342,7 +346,7 @@ def _cropped(stage: npt.NDArray[np.int8], *, grid: Grid, minutes: float, notes: 
     last = min(len(stage), int(asleep[-1]) + 1 + margin)
     if last - first < len(stage):
         notes.append(
-            f"{first} epochs before and {len(stage) - last} after sleep dropped "
+            f"{_epochs(first)} before and {len(stage) - last} after sleep dropped "
             "(signals.wake_margin_minutes)"
         )
     return Grid(onset=grid.onset, epochs=last - first, first=first)

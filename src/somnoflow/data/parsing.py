@@ -84,7 +84,9 @@ def parse_recording(
             for name in SCORED_STAGES
         },
         **labels.summary,
-        "notes": "; ".join([*source.notes, *labels.notes, *channels.remarks]),
+        "notes": "; ".join(
+            note.replace(";", ",") for note in (*source.notes, *labels.notes, *channels.remarks)
+        ),
     }
     identity = {"recording": entry["recording"], "subject": entry["subject"]}
     return Parsed(

@@ -94,7 +94,8 @@ def _require(row: Row, *, found: str, folder: Path) -> None:
             problem="missing file",
             found="no such file",
             wanted=f"{row.file} below {folder}",
-            advice="Copy it there, or take its row out of the manifest",
+            advice="Copy it there or fetch it again (--forcerun fetch), or take its row out of the "
+            "manifest",
         )
     if found == UNREADABLE:
         raise Rejection(

@@ -127,7 +127,9 @@ def remark_tables(cohort: Cohort) -> list[Table]:
     tables = []
     if noted.height > MANY:
         kinds = (
-            noted.group_by("dataset", alike("notes"), maintain_order=True)
+            noted.with_columns(pl.col("notes").str.split("; "))
+            .explode("notes")
+            .group_by("dataset", alike("notes"), maintain_order=True)
             .agg(pl.len().alias("recordings"), pl.col("recording", "notes").first())
             .sort("recordings", "dataset", "notes", descending=[True, False, False])
         )
