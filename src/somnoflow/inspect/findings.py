@@ -1,7 +1,7 @@
 """All that `somnoflow inspect` finds out about a folder."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
@@ -25,8 +25,9 @@ class Findings:
     """What a folder holds, which dataset it is, and a draft where it is none.
 
     `fit` is how the files fit the dataset that is found, or else the draft; None where there are no
-    recordings to draft from. `labels` has the annotation files that were read, and `unreadable`
-    all files that could not be. `inside` has the labels of annotations inside recordings, which a
+    recordings to draft from. `annotations` are the files that hold annotations by their content or
+    by the dataset; `labels` has those of them that were read, and `unreadable` all files that could
+    not be. `inside` has the labels of annotations inside recordings, which a
     dataset reads where it says so. `below` has the folders in this one that are datasets of their
     own.
     """
@@ -35,6 +36,7 @@ class Findings:
     known: bool
     fit: Fit | None
     draft: Draft | None
+    annotations: Sequence[str]
     labels: Mapping[str, Mapping[str, Total]]
     unreadable: Mapping[str, Rejection]
     inside: Mapping[str, Mapping[str, Total]]
@@ -77,18 +79,18 @@ def inspect_folder(
     below = find_below(seen, datasets)
     fit = None if below else find_dataset(seen, datasets)
     readings = {
-        file: (fit.reading_of(file) if fit else None) or kind.reading
+        file: reading
         for file, kind in seen.kinds.items()
+        if (reading := (fit.reading_of(file) if fit else None) or kind.reading)
     }
-    labels, unreadable = _read_labels(
-        folder, {file: reading for file, reading in readings.items() if reading}, most=most
-    )
+    labels, unreadable = _read_labels(folder, readings, most=most)
     draft = None if below else draft_dataset(seen, labels, name=name)
     return Findings(
         survey=seen,
         known=fit is not None,
         fit=fit or (fit_dataset(seen, draft.dataset) if draft else None),
         draft=draft,
+        annotations=list(readings),
         labels=labels,
         unreadable={**seen.unreadable, **unreadable},
         inside=_read_inside(seen),

@@ -10,6 +10,7 @@ from somnoflow.config.dataset import Dataset
 from somnoflow.config.dataset_file import read_dataset
 from somnoflow.inspect.survey import Survey
 from somnoflow.io.manifest import ManifestError, identify
+from somnoflow.signals.names import known_name
 
 # Datasets that describe any folder of a form: taken where no other one fits as well.
 ANY_FOLDER = ("bids", "folder")
@@ -118,13 +119,18 @@ def fit_dataset(survey: Survey, dataset: Dataset) -> Fit:
     labels = {
         name: {signal.label for signal in seen.signals} for name, seen in survey.recordings.items()
     }
-    channels = set(dataset.reading.channels)
     known_labels = sum(
-        bool(dataset.reading.guess_channels or channels & labels[name])
+        any(_is_known(label, dataset) for label in labels[name])
         for name, part in parts.items()
         if part.role == "signal" and name in labels
     )
     return Fit(dataset=dataset, parts=parts, known_labels=known_labels)
+
+
+def _is_known(label: str, dataset: Dataset) -> bool:
+    reading = dataset.reading
+    guessed = reading.guess_channels and known_name(label) is not None
+    return label in reading.channels or guessed
 
 
 def _read_recordings(survey: Survey, fit: Fit) -> int:

@@ -96,7 +96,7 @@ def _answer(findings: Findings) -> str:
         f"{len(own)} of {_count(len(found), what)}"
         for own, found, what in (
             (taken, findings.survey.files("recording"), "recording"),
-            (side, findings.survey.files("annotation"), "annotation file"),
+            (side, findings.annotations, "annotation file"),
         )
         if found
     ]
@@ -133,10 +133,8 @@ def _found(findings: Findings) -> str:
 def _sample(findings: Findings) -> str:
     read, recordings = len(findings.survey.recordings), len(findings.survey.files("recording"))
     tried = read + sum(n in findings.unreadable for n in findings.survey.files("recording"))
-    annotations = sum(k.reading is not None for k in findings.survey.kinds.values())
-    counted = len(findings.labels) + sum(
-        n in findings.unreadable for n in findings.survey.files("annotation")
-    )
+    annotations, counted = len(findings.annotations), len(findings.labels)
+    counted += sum(file in findings.unreadable for file in findings.annotations)
     if tried == recordings and counted == annotations:
         return "All headers and annotations were read."
     return (
