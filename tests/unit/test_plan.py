@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from somnoflow.config.base import ConfigError
+from somnoflow.config.parse import ParseSlice
 from somnoflow.io.manifest import Row, rows_digest, shard_of, write_manifest
 from somnoflow.plan import Plan
 
@@ -109,6 +110,21 @@ def test_labels_and_scaling_reach_pack_alone(datasets: Path) -> None:
     before = slices(make(datasets))
     after = slices(make(datasets, pack={"scaling": "median", "apnea_seconds": 3}))
     assert {rule for rule, _ in changed(before, after)} == {"pack"}
+
+
+def test_the_order_of_channels_reaches_parse(datasets: Path) -> None:
+    """The first label that a recording has is taken, so their order says which is better."""
+    before = slices(make(datasets))
+    described = datasets / "lab/dataset.yaml"
+    labels = "{NEW AIR: AIRFLOW, AIRFLOW: AIRFLOW}"
+    described.write_text(DATASET.replace("{EEG: EEG_C4}", labels))
+    first = slices(make(datasets))
+    given = ParseSlice.model_validate_json(first["parse", "0"])
+    assert list(given.reading.channels) == ["NEW AIR", "AIRFLOW"]
+    labels = "{AIRFLOW: AIRFLOW, NEW AIR: AIRFLOW}"
+    described.write_text(DATASET.replace("{EEG: EEG_C4}", labels))
+    for other in (before, slices(make(datasets))):
+        assert {rule for rule, _ in changed(first, other)} == {"parse"}
 
 
 def test_a_subset_without_files_is_an_error(datasets: Path) -> None:

@@ -1,9 +1,9 @@
 """dataset.yaml: what a dataset's files are called, and what their labels mean."""
 
 import re
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_serializer, field_validator, model_validator
 
 from somnoflow.config.annotation import Annotation
 from somnoflow.config.base import Section
@@ -77,6 +77,17 @@ class Reading(Section):
         description="The stages are EDF+ annotations of the recording itself, in no other file.",
     )
     events: Annotation | None = None
+
+    @field_validator("channels", mode="before")
+    @classmethod
+    def _from_pairs(cls, value: Any) -> Any:
+        pairs = isinstance(value, list) and all(isinstance(one, list) for one in value)
+        return dict(value) if pairs else value
+
+    # The keys of a slice are sorted on their way to a job, and the order of these labels counts.
+    @field_serializer("channels", when_used="json")
+    def _to_pairs(self, value: dict[str, str]) -> list[list[str]]:
+        return [list(pair) for pair in value.items()]
 
 
 class Alternative(Section):
