@@ -200,7 +200,7 @@ def test_packing_on_a_full_disk_is_an_error_and_no_bus_error(
     done = subprocess.run(
         [sys.executable, "-m", "somnoflow.commands.pack", "--part-index", index,
          *(part for name in ("signals", "epochs", "index")
-           for part in (f"--{name}", small_disk / name))],
+           for part in (f"--{name}", small_disk / name)), "--cfg", "{}"],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 1

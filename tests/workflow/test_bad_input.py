@@ -198,4 +198,5 @@ def test_a_folder_of_an_unknown_dataset_is_named(lab: Project, tmp_path: Path) -
     typo.write_text("folders:\n  labb: /data\n", encoding="utf-8")
     copy = Project(lab.folder, configfile=str(typo))
     stopped = copy.snakemake("data", check=False)
-    assert "folders.labb: no such dataset. Known here: lab, simulated" in stopped
+    assert "folders.labb: no such dataset. Known here: " in stopped
+    assert ", lab, " in stopped
