@@ -161,22 +161,29 @@ def write_brainvision(
     seconds: int = 60,
     markers: Sequence[str] = ("New Segment,,1,1,0,20210304223000000000",),
     infos: str = "",
+    name: str = "night",
+    labels: tuple[str, str] = ("C4", "Flow"),
+    samples: np.ndarray | None = None,
 ) -> Path:
-    """Write a BrainVision recording of two channels at 100 Hz, in steps of 0.1 uV and 0.5 a.u."""
-    samples = np.stack([ramp(1, 100 * seconds)[0], ramp(1, 100 * seconds)[0][::-1]], axis=1)
-    (folder / "night.eeg").write_bytes(samples.astype("<i2").tobytes())
+    """Write a BrainVision recording of two channels at 100 Hz, in steps of 0.1 uV and 0.5 a.u.
+
+    `samples` are counted in these steps, shape (n, 2).
+    """
+    if samples is None:
+        samples = np.stack([ramp(1, 100 * seconds)[0], ramp(1, 100 * seconds)[0][::-1]], axis=1)
+    (folder / f"{name}.eeg").write_bytes(samples.astype("<i2").tobytes())
     lines = [f"Mk{number}={marker}" for number, marker in enumerate(markers, 1)]
-    (folder / "night.vmrk").write_text(
-        "Brain Vision Data Exchange Marker File, Version 1.0\n[Common Infos]\nDataFile=night.eeg\n"
-        "[Marker Infos]\n" + "\n".join(lines) + "\n"
+    (folder / f"{name}.vmrk").write_text(
+        "Brain Vision Data Exchange Marker File, Version 1.0\n[Common Infos]\n"
+        f"DataFile={name}.eeg\n[Marker Infos]\n" + "\n".join(lines) + "\n"
     )
-    header = folder / "night.vhdr"
+    header = folder / f"{name}.vhdr"
     header.write_text(
         "Brain Vision Data Exchange Header File Version 1.0\n[Common Infos]\nCodepage=UTF-8\n"
-        "DataFile=night.eeg\nMarkerFile=night.vmrk\nDataFormat=BINARY\n"
+        f"DataFile={name}.eeg\nMarkerFile={name}.vmrk\nDataFormat=BINARY\n"
         f"DataOrientation=MULTIPLEXED\nNumberOfChannels=2\nSamplingInterval=10000\n{infos}"
         "[Binary Infos]\nBinaryFormat=INT_16\n"
-        "[Channel Infos]\nCh1=C4,,0.1,µV\nCh2=Flow,,0.5,n/a\n",
+        f"[Channel Infos]\nCh1={labels[0]},,0.1,µV\nCh2={labels[1]},,0.5,n/a\n",
         encoding="utf-8",
     )
     return header

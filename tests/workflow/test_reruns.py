@@ -17,6 +17,7 @@ HEAD = {"head": FOLDS * HEADS, "score": FOLDS * HEADS, **EVALUATE}
 PRETRAIN = {"pretrain": FOLDS, "embed": FOLDS, **HEAD}
 INDEX = {"index": 1, "split": 1, **PRETRAIN}
 PARSE = {"parse": SHARDS, "pack": SHARDS, **INDEX}
+PACK = {"pack": SHARDS, **PRETRAIN}
 ONE_SHARD = {"parse": 1, "pack": 1, **INDEX}
 ONE_HEAD = {"head": FOLDS, "score": FOLDS, "evaluate": 1, **REPORT}
 
@@ -79,6 +80,26 @@ CASES: dict[str, tuple[Edit, dict[str, int]]] = {
     "linear probe": (
         edit("config/tiny.yaml", "linear:\n    passes: 2", "linear:\n    passes: 3"),
         ONE_HEAD,
+    ),
+    "cropped wake": (
+        edit("config/tiny.yaml", "shards: 2", "shards: 2\nsignals:\n  wake_margin_minutes: 1"),
+        PARSE,
+    ),
+    "scaling": (
+        edit("config/tiny.yaml", "shards: 2", "shards: 2\npack:\n  scaling: median"),
+        PACK,
+    ),
+    "another label of a channel": (
+        edit(
+            "workflow/datasets/simulated/dataset.yaml",
+            "  channels:\n",
+            "  channels:\n    Cannula: AIRFLOW\n",
+        ),
+        PARSE,
+    ),
+    "pictures of signal quality": (
+        edit("config/tiny.yaml", "hypnograms: 2", "hypnograms: 2\n  quality_recordings: 3"),
+        REPORT,
     ),
     "bootstrap": (edit("config/tiny.yaml", "resamples: 100", "resamples: 101"), EVALUATE),
     "title of the report": (edit("config/tiny.yaml", "Tiny run", "Small run"), REPORT),
