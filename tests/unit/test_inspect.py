@@ -1,6 +1,7 @@
 """`somnoflow inspect`: what a folder is said to hold, and the dataset that is drafted from it."""
 
 import json
+import re
 from pathlib import Path
 
 import edfio
@@ -221,6 +222,29 @@ def test_any_label_can_be_in_a_draft(tmp_path: Path, label: str) -> None:
         if line.endswith(": '?'  # 1") or line.endswith(': "?"  # 1')
     )
     assert yaml.safe_load(line.strip().removeprefix("# ")) == {label: "?"}
+
+
+def test_scorings_of_no_known_form_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in (1, 2):
+        write_night(tmp_path / f"Patient {number}/n{number}.edf", "C4-A1")
+        (tmp_path / f"Patient {number}/n{number}_Stadien.csv").write_text("Zeit;Stadium\n0;Wach\n")
+    printed = " ".join(run(capsys, str(tmp_path)).split())
+    assert "2 files *_Stadien.csv lie beside recordings in no form that is known" in printed
+    draft = look(tmp_path).draft
+    assert draft is not None
+    assert re.search(r"  # stages: .*_Stadien\\.csv", draft.text)
+
+
+def test_a_subject_that_cannot_be_one_can_be_put_right(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("Patient 1", "Patient 2"):
+        write_night(tmp_path / f"{name}.edf", "C4-A1")
+    printed = run(capsys, str(tmp_path))
+    assert re.search(r"subjects +0$", printed, re.MULTILINE)
+    assert "such as Patient 1.edf: rename them" in " ".join(printed.split())
 
 
 def test_numbers_are_for_the_user_to_explain(tmp_path: Path) -> None:

@@ -125,6 +125,7 @@ def draft_dataset(
     if companions:
         files["companion"] = naming.begin + re.escape(naming.tail) + one_of(companions)
     used = {"stages": stages, "events": events}
+    unread = None if stages else _unread(survey, cores=naming.cores)
     text = "\n".join(
         [
             *_head(name),
@@ -137,6 +138,7 @@ def draft_dataset(
                 for kind, side in used.items()
                 if side is not None
             ),
+            *([f"  # {_entry('stages', naming.begin + re.escape(unread[0]))}"] if unread else []),
             "reading:",
             *_channels(survey),
             *(
@@ -151,6 +153,11 @@ def draft_dataset(
     dataset = validate(Dataset, yaml.safe_load(text), what="the draft of dataset.yaml")
     doubts = _doubts(recordings, dataset=dataset, nights=naming.tells_nights)
     doubts += _doubts_of_labels(used)
+    if unread:
+        doubts.append(f"{unread[1]} files *{unread[0]} lie beside recordings in no form that is "
+                      "known; where they are scorings, take the # before `stages` away, and say "
+                      "under `reading` how they are read (docs/datasets.md, Annotation "
+                      "files)")  # fmt: skip
     doubts += [
         f"{len(side.files)} files *{side.ending} ({side.reading.format}) are not used"
         for side in sides
@@ -168,11 +175,9 @@ def _side_files(
     """Group the annotation files by what follows the name of their recording, most files first."""
     groups: dict[str, list[str]] = defaultdict(list)
     for file, kind in kinds.items():
-        name = PurePosixPath(file).name
-        ends = (end for end in range(len(name) - 1, 0, -1) if name[:end] in cores)
-        end = next((end for end in ends if not name[end].isalnum()), None)
-        if kind.reading is not None and end is not None:
-            groups[name[end:]].append(file)
+        ending = _ending(file, cores=cores)
+        if kind.reading is not None and ending:
+            groups[ending].append(file)
     sides = []
     for ending, files in groups.items():
         # The form that most of them have; a table of another form among them will be rejected.
@@ -182,6 +187,23 @@ def _side_files(
         if reading is not None:
             sides.append(_side(ending, files, reading=reading, found=found))
     return sorted(sides, key=lambda side: (-len(side.files), side.ending))
+
+
+def _unread(survey: Survey, *, cores: Collection[str]) -> tuple[str, int] | None:
+    """Give what follows the recording's name in most of the files of no known form, and how many.
+
+    None where there are no such files.
+    """
+    endings = (_ending(file, cores=cores) for file in survey.files("other"))
+    counts = Counter(ending for ending in endings if ending)
+    return max(counts.items(), key=lambda item: item[1], default=None)
+
+
+def _ending(file: str, *, cores: Collection[str]) -> str:
+    """Give what follows a recording's name in a file's name; "" where it does not begin with it."""
+    name = PurePosixPath(file).name
+    ends = (end for end in range(len(name) - 1, 0, -1) if name[:end] in cores)
+    return next((name[end:] for end in ends if not name[end].isalnum()), "")
 
 
 def _side(
@@ -286,7 +308,8 @@ def _doubts(recordings: Sequence[str], *, dataset: Dataset, nights: bool) -> lis
     wrong = [file for file, night in named.items() if night is None]
     if wrong:
         doubts.append(f"{len(wrong)} recordings have names that cannot be a subject's (letters, "
-                      f"digits, '_', '-', '.'); rename {shown(wrong[0])}")  # fmt: skip
+                      f"digits, '_', '-', '.'), such as {shown(wrong[0])}: rename them, or leave "
+                      "a part of it in the group: Patient (?P<subject>[0-9]+)")  # fmt: skip
     counts = Counter(night for night in named.values() if night is not None)
     twice = [night for night, count in counts.items() if count > 1]
     if twice:

@@ -151,7 +151,7 @@ def _nights(findings: Findings) -> str:
     scored = fit.nights("stages")
     subjects = {subject for subject, _ in taken or scored}
     rows = [
-        ["subjects", f"{len(subjects)}: {_examples(sorted(subjects))}"],
+        ["subjects", ": ".join([str(len(subjects)), *filter(None, [_examples(sorted(subjects))])])],
         [
             "nights",
             f"{_count(len(taken), 'recording')}, {_count(len(scored), 'scoring')}, "
