@@ -215,7 +215,7 @@ def test_a_dataset_is_read_with_codes_as_text(tmp_path: Path) -> None:
             changed("reading.stages.formats", "x"),
             "reading.stages.formats: no such key. Did you mean",
         ),
-        (changed("reading.channels.EEG", "EEG_X"), "found 'EEG_X'"),
+        (changed("reading.channels.EEG", "EEG_X"), "  reading.channels.EEG: found 'EEG_X'"),
         (changed("reading.stages.stages", ["W"]), "dictionary"),
         (changed("reading.stages.stages", {"1": "S1"}), "'N1'"),
         (changed("files.signal", "(?P<subject>"), "no regular expression"),

@@ -58,7 +58,7 @@ class Files(Section):
 class Reading(Section):
     """What parsing a recording of this dataset needs to know."""
 
-    channels: dict[str, Channel | Electrode] = Field(
+    channels: dict[str, Literal[Channel, Electrode]] = Field(
         default={},
         description="Canonical channel of each signal label, or the electrode that an unreferenced "
         "signal is of; the first label that a recording has is taken.",

@@ -63,7 +63,8 @@ def gather(parts: Sequence[Path], problems: Sequence[Path], *, strict: bool) -> 
         _stop_if_any(rejected)
     if not rows:
         lines = _lines(rejected) or ["  the manifests name no recording"]
-        raise ValueError("\n".join(["no recording is usable:", *lines[:5]]))
+        first = f"no recording is usable, as with the first 5 of {len(lines)} files:"
+        raise ValueError("\n".join([first if lines[5:] else "no recording is usable:", *lines[:5]]))
     channels = [
         {"dataset": shard["dataset"], **row}
         for shard in shards.values()

@@ -65,5 +65,6 @@ def _no_text(path: Path, *, found: str) -> Rejection:
         problem="the annotation file cannot be read",
         found=f"{path.name}: {found}",
         wanted="a text file in UTF-8, or in the encoding that `encoding` names",
-        advice="Save it as text in UTF-8; `csv` and `codes` may also name another `encoding`",
+        advice="Save it as text in UTF-8; or say under `encoding` (of csv, noxturnal-csv, codes) "
+        "in dataset.yaml that it is latin-1 or utf-16",
     )

@@ -72,7 +72,8 @@ def extra_files(files: Iterable[str], *, known: Collection[str]) -> list[dict[st
         problem="not in the manifest",
         found="a file that no row of manifest.tsv names",
         wanted="nothing, or a row for it",
-        advice="Add it with: somnoflow manifest FOLDER --dataset NAME; else ignore this line",
+        advice="Where the run should read it, correct `files` in the dataset's dataset.yaml until "
+        "it fits, and write the manifest again; else ignore this line",
     )
     return [
         {"stage": "extra", "file": shown(file), "recording": "", **rejection.row()}
@@ -156,7 +157,9 @@ def _pair(
             problem="annotation missing",
             found=f"{usable[0].file} without a usable stages file",
             wanted="a stages file of the same subject and night",
-            advice="Add it, or take `stages` out of the dataset's dataset.yaml",
+            advice="Add it and write the manifest again; or leave the recording out of the "
+            "manifest; or, where no night is scored, take `stages` out of the dataset's "
+            "dataset.yaml",
         )
     for role in ("events", "companion"):
         spoilt = [row.file for row in files if row.role == role and row not in good]
