@@ -8,6 +8,7 @@ import edfio
 import pytest
 import yaml
 from tests.recordings import make_signal, noise, patch, write_recording, write_scoring
+from tests.scorings import write_nsrr_xml, write_profusion_xml
 
 from somnoflow.cli import main
 from somnoflow.config.dataset import Dataset
@@ -22,6 +23,7 @@ from somnoflow.inspect.known import read_datasets
 from somnoflow.inspect.labels import Total, count_labels
 from somnoflow.inspect.survey import spread
 from somnoflow.inspect.tables import derived_rows, label_rows, signal_rows
+from somnoflow.inspect.text import describe
 from somnoflow.io.annotations import read_scoring
 from somnoflow.io.checking import check_files
 from somnoflow.io.inventory import make_manifest
@@ -320,6 +322,36 @@ def test_annotations_inside_recordings_are_told(
     out = run(capsys, str(tmp_path / "nights"))
     assert "Annotations inside 1 recording" in out
     assert "stages_inside: true" in out
+
+
+def test_annotations_inside_recordings_are_read_as_the_dataset_says(tmp_path: Path) -> None:
+    signal = make_signal(noise(rate=100, seconds=60), label="C4-A1")
+    scored = [edfio.EdfAnnotation(0, 30, "Sleep stage W"), edfio.EdfAnnotation(30, 30, "Stadium 9")]
+    edfio.Edf([signal], annotations=scored).write(tmp_path / "P01.edf")
+    draft = look(tmp_path).draft
+    assert draft is not None
+    text = f"{draft.text}  stages_inside: true\n  stages: {{format: edf+, vocabulary: [edf+]}}\n"
+    dataset = validate(Dataset, yaml.safe_load(text), what="the draft")
+    found = inspect_folder(tmp_path, datasets=[dataset])
+    assert {row.label: row.meaning for row in label_rows(found)} == {
+        "Sleep stage W": "W", "Stadium 9": "not used",
+    }  # fmt: skip
+    told = describe(found, steps=[])
+    assert "1 recording, 1 scoring, 1 with both" in told
+    assert "Labels of 1 recording" in told
+    assert "stages_inside" not in told
+    assert "annotation file" not in told
+
+
+def test_labels_of_another_scoring_mean_what_it_says(tmp_path: Path) -> None:
+    (dataset,) = (one for one in read_datasets(DATASETS) if one.name == "shhs")
+    write_night(tmp_path / "shhs1-200001.edf", "EEG")
+    write_nsrr_xml(tmp_path / "shhs1-200001-nsrr.xml", [(0, 30, "Stage 2 sleep|2")])
+    write_profusion_xml(tmp_path / "shhs1-200001-profusion.xml", "5")
+    found = inspect_folder(tmp_path, datasets=[dataset])
+    assert {row.label: row.meaning for row in label_rows(found)} == {
+        "Stage 2 sleep|2": "N2", "5": "REM"
+    }  # fmt: skip
 
 
 @pytest.mark.usefixtures("project")

@@ -27,8 +27,8 @@ class Findings:
     `fit` is how the files fit the dataset that is found, or else the draft; None where there are no
     recordings to draft from. `annotations` are the files that hold annotations by their content or
     by the dataset; `labels` has those of them that were read, and `unreadable` all files that could
-    not be. `inside` has the labels of annotations inside recordings, which a
-    dataset reads where it says so. `below` has the folders in this one that are datasets of their
+    not be. `inside` has the labels of annotations inside recordings, where the dataset does not
+    read them. `below` has the folders in this one that are datasets of their
     own.
     """
 
@@ -90,10 +90,10 @@ def inspect_folder(
         known=fit is not None,
         fit=fit or (fit_dataset(seen, draft.dataset) if draft else None),
         draft=draft,
-        annotations=list(readings),
+        annotations=[file for file in readings if file not in seen.recordings],
         labels=labels,
         unreadable={**seen.unreadable, **unreadable},
-        inside=_read_inside(seen),
+        inside={} if fit and fit.dataset.reading.stages_inside else _read_inside(seen),
         below=below,
     )
 

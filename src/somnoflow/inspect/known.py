@@ -46,13 +46,26 @@ class Fit:
         """Give subject and night of all files of a role."""
         return {(part.subject, part.night) for part in self.parts.values() if part.role == role}
 
-    def reading_of(self, name: str) -> Annotation | None:
-        """Give how an annotation file is read; None where the dataset does not know it."""
+    def scored_nights(self) -> set[tuple[str, int]]:
+        """Give subject and night of all scorings, those inside recordings too."""
+        return self.nights("signal" if self.dataset.reading.stages_inside else "stages")
+
+    def annotation_role(self, name: str) -> str | None:
+        """Give the part of a file's annotations, `stages` or `events`; None where it has none."""
         part = self.parts.get(name)
-        if part is None or part.role not in ("stages", "events"):
+        if part is not None and part.role == "signal" and self.dataset.reading.stages_inside:
+            return "stages"
+        return part.role if part is not None and part.role in ("stages", "events") else None
+
+    def reading_of(self, name: str) -> Annotation | None:
+        """Give how a file's annotations are read; None where the dataset does not know any."""
+        role = self.annotation_role(name)
+        if role is None:
             return None
-        if part.role == "events":
+        if role == "events":
             return self.dataset.reading.events
+        if self.dataset.reading.stages_inside:
+            return self.dataset.reading.stages
         # Two scorings may be in one file: the dataset's own comes first.
         ways = [(self.dataset.files.stages, self.dataset.reading.stages)]
         ways += [(other.files, other.reading) for other in self.dataset.scorings.values()]

@@ -130,24 +130,25 @@ def _offered(recording: RecordingSeen, reading: Reading) -> set[str]:
 def label_rows(findings: Findings) -> list[LabelRow]:
     """Give a row for each annotation label and role: stages, then events, then the rest."""
     fit = findings.fit
-    groups: dict[str, list[str]] = defaultdict(list)
-    readings: dict[str, Annotation | None] = {}
+    # Another scoring of the same recordings may be read in another way.
+    groups: dict[tuple[str, str], list[str]] = defaultdict(list)
     for file in findings.labels:
-        part = fit.parts.get(file) if fit else None
-        role = part.role if part and part.role in ("stages", "events") else NOT_USED
-        groups[role].append(file)
-        readings.setdefault(role, fit.reading_of(file) if fit else None)
+        role = (fit.annotation_role(file) if fit else None) or NOT_USED
+        reading = fit.reading_of(file) if fit else None
+        groups[role, reading.model_dump_json() if reading else ""].append(file)
     rows = []
-    for role in sorted(groups, reverse=True):
-        totals = add_up(findings.labels[file] for file in groups[role])
+    for role, way in sorted(groups, reverse=True):
+        files = groups[role, way]
+        reading = fit.reading_of(files[0]) if fit else None
+        totals = add_up(findings.labels[file] for file in files)
         found = [
             LabelRow(
                 role=role,
                 label=label,
-                files=sum(label in findings.labels[file] for file in groups[role]),
+                files=sum(label in findings.labels[file] for file in files),
                 count=total.count,
                 hours=total.seconds / 3600,
-                meaning=_meaning_of_annotation(label, readings[role]),
+                meaning=_meaning_of_annotation(label, reading),
             )
             for label, total in totals.items()
         ]

@@ -133,8 +133,8 @@ def _found(findings: Findings) -> str:
 def _sample(findings: Findings) -> str:
     read, recordings = len(findings.survey.recordings), len(findings.survey.files("recording"))
     tried = read + sum(n in findings.unreadable for n in findings.survey.files("recording"))
-    annotations, counted = len(findings.annotations), len(findings.labels)
-    counted += sum(file in findings.unreadable for file in findings.annotations)
+    annotations = len(findings.annotations)
+    counted = sum(f in findings.labels or f in findings.unreadable for f in findings.annotations)
     if tried == recordings and counted == annotations:
         return "All headers and annotations were read."
     return (
@@ -148,7 +148,7 @@ def _nights(findings: Findings) -> str:
     if fit is None:
         return ""
     taken = fit.nights("signal")
-    scored = fit.nights("stages")
+    scored = fit.scored_nights()
     subjects = {subject for subject, _ in taken or scored}
     rows = [
         ["subjects", ": ".join([str(len(subjects)), *filter(None, [_examples(sorted(subjects))])])],
@@ -244,7 +244,16 @@ def _annotations(findings: Findings) -> str:
     if any(row.meaning == UNKNOWN for row in rows):
         lines += _fill("?: nobody has said what this stage means, and a recording that has it is "
                        "rejected; it needs a line under `stages` in dataset.yaml.")  # fmt: skip
-    return _section(f"Labels of {_count(len(findings.labels), 'annotation file')}", lines)
+    read = sum(file in findings.labels for file in findings.annotations)
+    where = [
+        _count(number, what)
+        for number, what in (
+            (read, "annotation file"),
+            (len(findings.labels) - read, "recording"),
+        )
+        if number
+    ]
+    return _section(f"Labels of {' and '.join(where)}", lines)
 
 
 def _inside(findings: Findings) -> str:
