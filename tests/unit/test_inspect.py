@@ -354,6 +354,18 @@ def test_labels_of_another_scoring_mean_what_it_says(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
+def test_a_night_that_only_another_scorer_scored_has_no_scoring(tmp_path: Path) -> None:
+    (dataset,) = (one for one in read_datasets(DATASETS) if one.name == "isruc")
+    for number, scorers in ((1, "12"), (2, "2")):
+        folder = tmp_path / f"subgroupI/{number}"
+        write_night(folder / f"{number}.rec", "C4-A1")
+        for scorer in scorers:
+            (folder / f"{number}_{scorer}.txt").write_text("0\n" * 10)
+    told = describe(inspect_folder(tmp_path, datasets=[dataset]), steps=[])
+    assert "2 recordings, 1 scoring, 1 with both" in told
+    assert "1: subgroupI-2 night 1" in told
+
+
 @pytest.mark.usefixtures("project")
 def test_a_terminal_does_not_obey_names_and_labels(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]

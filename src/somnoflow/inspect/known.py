@@ -47,8 +47,13 @@ class Fit:
         return {(part.subject, part.night) for part in self.parts.values() if part.role == role}
 
     def scored_nights(self) -> set[tuple[str, int]]:
-        """Give subject and night of all scorings, those inside recordings too."""
-        return self.nights("signal" if self.dataset.reading.stages_inside else "stages")
+        """Give subject and night of all scorings that are used unless another one is chosen."""
+        if self.dataset.reading.stages_inside:
+            return self.nights("signal")
+        own = re.compile(self.dataset.files.stages or "(?!)")
+        return {
+            (part.subject, part.night) for name, part in self.parts.items() if own.fullmatch(name)
+        }
 
     def annotation_role(self, name: str) -> str | None:
         """Give the part of a file's annotations, `stages` or `events`; None where it has none."""
