@@ -6,11 +6,13 @@ wave. A tone is louder in some stages than in others, so a label that slipped is
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
 
 from tests.recordings import (
+    START,
     HeaderSignal,
     make_signal,
     write_brainvision,
@@ -232,7 +234,7 @@ def write_shhs(folder: Path) -> Cohort:
 
 
 def write_hmc(folder: Path) -> Cohort:
-    """Write two nights at 256 Hz with lights off and on, and three spoilt ones."""
+    """Write two nights at 256 Hz, one of them scored by a later clock, and three spoilt ones."""
     folder = folder / "recordings"
     leads = (
         Lead("EEG F4-M1", "OTHER", 256), Lead("EEG C4-M1", "C4", 256), Lead("EEG C3-M2", "C3", 256),
@@ -245,13 +247,19 @@ def write_hmc(folder: Path) -> Cohort:
     cells = {"lights_off_s": "45.5", "lights_on_s": "241.0", "ahi": ""}
     names = {"W": "W", "1": "N1", "2": "N2", "3": "N3", "R": "R"}
     nights = {}
-    for name, stages in (("SN001", "WW1233RRW"), ("SN002", "W11223RRR"), ("SN003", "W1"),
+    for name, stages in (("SN001", "WW1233RRW"), ("SN002", "?11223RRR"), ("SN003", "W1"),
                          ("SN004", "W12312312"), ("SN005", "W12312312")):  # fmt: skip
         nights[f"recordings_{name}"] = Night(stages + "?", channels, cells=cells)
         record(folder / f"{name}.edf", nights[f"recordings_{name}"], leads)
         scored = [(EPOCH * n, EPOCH, f"Sleep stage {names[letter]}")
-                  for n, letter in enumerate(stages)]  # fmt: skip
-        write_scoring(folder / f"{name}_sleepscoring.edf", [*scored, *marks])
+                  for n, letter in enumerate(stages) if letter in names]  # fmt: skip
+        # The clock of one scoring starts with the first stage, and onsets count from there.
+        late = 30.0 if name == "SN002" else 0.0
+        write_scoring(
+            folder / f"{name}_sleepscoring.edf",
+            [(onset - late, *rest) for onset, *rest in (*scored, *marks)],
+            start=START + timedelta(seconds=late),
+        )
         (folder / f"{name}_sleepscoring.txt").write_text("Date, Time, Recording onset\n")
     unknown = folder / "SN004_sleepscoring.edf"
     unknown.write_bytes(unknown.read_bytes().replace(b"stage N2", b"stage N8"))
