@@ -217,6 +217,11 @@ class Plan:
     def _deal(self, dataset: str) -> dict[int, str]:
         """Give the digest of each shard's rows; a manifest may be too large to keep them."""
         manifest = self._manifests / dataset / "manifest.tsv"
+        if not manifest.is_file():
+            raise ConfigError(
+                f"{manifest} is missing. Write it with: somnoflow manifest FOLDER --dataset "
+                f"{dataset}. How to get the recordings: {self.datasets[dataset].how_to_get}"
+            )
         rows = select_rows(iterate_manifest(manifest), **self._selection(dataset).model_dump())
         dealt = shard_digests(rows, dataset=dataset, shards=self.config.shards)
         if not dealt:

@@ -62,6 +62,14 @@ def taken(folder: Path, chosen: Plan) -> list[str]:
     return [row.file for row in read_manifest(folder / "shard.tsv")]
 
 
+def test_a_missing_manifest_says_how_to_write_it_and_get_the_recordings(tmp_path: Path) -> None:
+    plan(tmp_path)
+    (tmp_path / "datasets/lab/manifest.tsv").unlink()
+    values = {"datasets": ["lab"], "folders": {"lab": str(tmp_path)}}
+    with pytest.raises(ConfigError, match=r"somnoflow manifest FOLDER --dataset lab\. How .*: ask"):
+        Plan(values, datasets=tmp_path / "datasets")
+
+
 def test_all_recordings_and_the_first_scoring_are_used_unless_said(tmp_path: Path) -> None:
     chosen = plan(tmp_path)
     assert taken(tmp_path, chosen) == [
