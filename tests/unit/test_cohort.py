@@ -118,6 +118,7 @@ def test_no_usable_recording_says_why(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no recording is usable") as caught:
         gather(parts, [problems(tmp_path, problem("0.bin", "extra"))], strict=False)
     assert len(str(caught.value).splitlines()) == 6
+    assert "the first 5 of 7 files" in str(caught.value)
     assert "a.edf: empty file; found 0 bytes" in str(caught.value)
     with pytest.raises(ValueError, match="the manifests name no recording"):
         gather([], [], strict=False)
