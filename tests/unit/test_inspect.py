@@ -226,6 +226,25 @@ def test_any_label_can_be_in_a_draft(tmp_path: Path, label: str) -> None:
     assert yaml.safe_load(line.strip().removeprefix("# ")) == {label: "?"}
 
 
+def test_stages_of_bids_that_nobody_has_explained_are_asked_for(tmp_path: Path) -> None:
+    for session in (1, 2):
+        begin = tmp_path / f"sub-01/ses-{session}/eeg/sub-01_ses-{session}_task-sleep"
+        write_night(Path(f"{begin}_eeg.edf"), "E101")
+        Path(f"{begin}_channels.tsv").write_text("name\ttype\nE101\tEEG\n")
+        Path(f"{begin}_events.tsv").write_text(
+            "onset\tduration\ttrial_type\n0\t30\tstage/W\n30\t30\tstage/1\n40\t3\tcough\n"
+        )
+    found = look(tmp_path)
+    assert not found.known
+    assert found.fit is not None
+    assert found.fit.nights("signal") == {("sub-01", 1), ("sub-01", 2)}
+    assert found.draft is not None
+    asked = re.search(r"# stages:\n(.*\n)*  #     stage/W: ", found.draft.text)
+    assert asked
+    assert "  # events:" not in found.draft.text
+    assert "say under `stages` what the labels of *_events.tsv mean" in found.draft.doubts[-1]
+
+
 def test_scorings_of_no_known_form_are_told(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -16,7 +16,9 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 from pathlib import PurePosixPath
+from statistics import median
 from typing import Any, get_args
 
 import yaml
@@ -33,7 +35,6 @@ from somnoflow.config.vocabularies import (
     VocabularyName,
     fold,
 )
-from somnoflow.inspect.kinds import Kind
 from somnoflow.inspect.labels import Total, add_up
 from somnoflow.inspect.naming import name_recordings, one_of, split_suffix
 from somnoflow.inspect.survey import Survey
@@ -61,7 +62,8 @@ class _SideFiles:
     """Annotation files that are named alike.
 
     `ending` follows the recording's name; `meanings` has the labels that a vocabulary knows, by
-    kind (`stages`, `events`, `marks`), and `unknown` those that none knows.
+    kind (`stages`, `events`, `marks`), and `unknown` those that none knows. `covered` is how much
+    of a recording all labels take: stages take most of it, events never do.
     """
 
     ending: str
@@ -70,6 +72,7 @@ class _SideFiles:
     vocabularies: tuple[str, ...]
     meanings: Mapping[str, Mapping[str, str]]
     unknown: Mapping[str, Total]
+    covered: float
 
     @property
     def are_numbers(self) -> bool:
@@ -82,7 +85,10 @@ class _SideFiles:
     def tell_stages(self) -> bool:
         """Whether these are scorings of stages."""
         return bool(
-            self.reading.format in _STAGES_ONLY or self.meanings["stages"] or self.are_numbers
+            self.reading.format in _STAGES_ONLY
+            or self.meanings["stages"]
+            or self.are_numbers
+            or self.covered > 0.5
         )
 
     def is_understood(self, kind: str) -> bool:
@@ -113,7 +119,7 @@ def draft_dataset(
     if not recordings:
         return None
     naming = name_recordings(recordings)
-    sides = _side_files(survey.kinds, cores=naming.cores, labels=labels)
+    sides = _side_files(survey, cores=naming.cores, labels=labels)
     stages = next((side for side in sides if side.tell_stages), None)
     others = [side for side in sides if side is not stages and not side.tell_stages]
     events = max(others, key=lambda side: len(side.meanings["events"]), default=None)
@@ -125,7 +131,7 @@ def draft_dataset(
     if companions:
         files["companion"] = naming.begin + re.escape(naming.tail) + one_of(companions)
     used = {"stages": stages, "events": events}
-    unread = None if stages else _unread(survey, cores=naming.cores)
+    unread = None if sides else _unread(survey, cores=naming.cores)
     text = "\n".join(
         [
             *_head(name),
@@ -167,12 +173,14 @@ def draft_dataset(
 
 
 def _side_files(
-    kinds: Mapping[str, Kind],
+    survey: Survey,
     *,
     cores: Collection[str],
     labels: Mapping[str, Mapping[str, Total]],
 ) -> list[_SideFiles]:
     """Group the annotation files by what follows the name of their recording, most files first."""
+    kinds = survey.kinds
+    length = median([seen.seconds for seen in survey.recordings.values()] or [inf])
     groups: dict[str, list[str]] = defaultdict(list)
     for file, kind in kinds.items():
         ending = _ending(file, cores=cores)
@@ -183,9 +191,9 @@ def _side_files(
         # The form that most of them have; a table of another form among them will be rejected.
         (title, _), *_ = Counter(kinds[file].title for file in files).most_common()
         reading = next(kinds[file].reading for file in files if kinds[file].title == title)
-        found = add_up(labels[file] for file in files if file in labels)
+        read = [labels[file] for file in files if file in labels]
         if reading is not None:
-            sides.append(_side(ending, files, reading=reading, found=found))
+            sides.append(_side(ending, files, reading=reading, found=read, length=length))
     return sorted(sides, key=lambda side: (-len(side.files), side.ending))
 
 
@@ -207,14 +215,20 @@ def _ending(file: str, *, cores: Collection[str]) -> str:
 
 
 def _side(
-    ending: str, files: Sequence[str], *, reading: Annotation, found: Mapping[str, Total]
+    ending: str,
+    files: Sequence[str],
+    *,
+    reading: Annotation,
+    found: Sequence[Mapping[str, Total]],
+    length: float,
 ) -> _SideFiles:
     names: tuple[VocabularyName, ...] = (
         ("profusion",) if reading.format == "profusion-xml" else VOCABULARY_ORDER
     )
     meanings: dict[str, dict[str, str]] = {"stages": {}, "events": {}, "marks": {}}
     used: dict[str, None] = {}
-    unknown = dict(found)
+    unknown = dict(add_up(found))
+    seconds = sum(total.seconds for total in unknown.values())
     for kind, meant in meanings.items():
         for name in names:
             known = {fold(text): what for text, what in getattr(VOCABULARIES[name], kind).items()}
@@ -222,7 +236,8 @@ def _side(
                 meant[label] = known[fold(label)]
                 used[name] = None
                 del unknown[label]
-    return _SideFiles(ending, tuple(files), reading, tuple(used), meanings, unknown)
+    covered = seconds / (len(found) * length) if found else 0.0
+    return _SideFiles(ending, tuple(files), reading, tuple(used), meanings, unknown, covered)
 
 
 def _head(name: str) -> list[str]:

@@ -6,6 +6,8 @@ What is decided here:
   share (`-PSG`, `_eeg`). A night is told where every name ends in one (`P01_n2`, `P01-ses-1`).
 - Where names are the same in several folders (`P01/night.edf`, `P02/night.edf`), the folder is the
   subject; a number at the end of every name is the night then.
+- In names of BIDS (`sub-01_ses-2_task-sleep`), `sub` is the subject, and a session that is a number
+  the night.
 """
 
 import re
@@ -16,6 +18,10 @@ from pathlib import PurePosixPath
 
 SUBJECT = "[A-Za-z0-9_.-]+?"
 _NIGHT = r"[_-](?:n|night|ses-?|visit|v)(?P<night>\d{1,2})"
+_BIDS = (
+    r"(?P<subject>sub-[A-Za-z0-9]+)(?:_ses-(?:(?P<night>\d+)|[A-Za-z0-9]+))?"
+    r"(?:_(?:task|acq|run|recording)-[A-Za-z0-9]+)*"
+)
 _NUMBER = r"(?P<night>\d{1,2})"
 
 
@@ -40,7 +46,11 @@ def name_recordings(files: Sequence[str]) -> Naming:
     tail = _common_tail(stems)
     cores = [stem.removesuffix(tail) for stem in stems]
     below = "(?:.*/)?" if any("/" in file for file in files) else ""
-    if len(set(cores)) < len(cores) and all("/" in file for file in files):
+    bids = [re.fullmatch(_BIDS, core) for core in cores]
+    if all(bids):
+        nights = any(match and match["night"] for match in bids)
+        begin = below + _BIDS
+    elif len(set(cores)) < len(cores) and all("/" in file for file in files):
         folders = Counter(PurePosixPath(file).parent for file in files)
         nights = max(folders.values()) > 1 and all(re.search(r"\d$", core) for core in cores)
         begin = f"{below}(?P<subject>{SUBJECT})/[^/]*?" + (_NUMBER if nights else "")
