@@ -116,10 +116,17 @@ def test_nights_of_one_subject_are_counted_together() -> None:
 def test_too_few_subjects_after_the_test_role() -> None:
     with pytest.raises(ValueError, match=r"Raise split\.folds or add subjects"):
         make_split(cohort_of(4), Split(folds=2, unlabelled=0.5))
-    with pytest.raises(ValueError, match="wanted at least 4 for 2 folds"):
+    with pytest.raises(ValueError, match=r"wanted at least 4 for 2 folds.*Set split\.folds to 3 "):
         make_split(cohort_of(3), Split(folds=2))
-    with pytest.raises(ValueError, match=r"wanted at least 5 for 5 folds.*Lower split\.folds"):
+    with pytest.raises(ValueError, match=r"wanted at least 5 for 5 folds.*Set split\.folds to 4 "):
         make_split(cohort_of(4), Split(folds=5))
+    with pytest.raises(ValueError, match="Add subjects: no split has fewer than 3"):
+        make_split(cohort_of(2), Split(folds=2))
+
+
+@pytest.mark.parametrize("subjects", [3, 4, 7])
+def test_the_folds_that_are_advised_are_possible(subjects: int) -> None:
+    assert len(make_split(cohort_of(subjects), Split(folds=subjects))["folds"]) == subjects
 
 
 def test_single_epochs_of_different_stages_are_dealt_too() -> None:

@@ -53,10 +53,11 @@ def make_split(counts: StageCounts, split: Split) -> dict[str, Any]:
     # Two folds take half of the subjects for the test, and two are needed beside them.
     least = 4 if split.folds == 2 else split.folds
     if len(labelled) < least:
+        possible = f"Set split.folds to {len(labelled)} or add subjects"
         raise ValueError(
             f"{len(labelled)} subjects have scored, usable epochs; wanted at least "
             f"{least} for {split.folds} folds with train, val and test subjects. "
-            "Lower split.folds or add subjects"
+            f"{possible if len(labelled) > 2 else 'Add subjects: no split has fewer than 3'}"
         )
     folds = []
     sizes = [len(part) for part in np.array_split(labelled, split.folds)]
