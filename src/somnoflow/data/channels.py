@@ -1,10 +1,9 @@
-"""The channels of a recording: derive, convert, filter, resample, cut and flag each one.
+"""The channels of a recording: read, convert, filter, resample, cut and flag each one.
 
 What is decided here:
 
-- A derivation is the difference of two signals as recorded, before any filter. It is clipped where
-  either electrode is, and flat where the active one is. A reference that is flat all night is the
-  recorder's own; one that is flat at times was off then.
+- A derivation is clipped where either electrode is, and flat where the active one is. A reference
+  that is flat all night is the recorder's own; one that is flat at times was off then.
 - Stretches between gaps are filtered and resampled each by itself. An epoch that a gap touches is
   missing.
 - The whole recording is filtered before it is cut, also where only a part of it is kept.
@@ -21,15 +20,15 @@ import numpy.typing as npt
 from somnoflow.config.dataset import Reading
 from somnoflow.config.signals import Quality, Signals
 from somnoflow.data.leads import Lead, choose_lead, find_names
+from somnoflow.data.recorded import Pieces, Recorded, Samples, read_lead
 from somnoflow.io.parquet import ChannelEpochs
 from somnoflow.io.rejection import Rejection
-from somnoflow.io.source import SourceRecording, SourceSignal
+from somnoflow.io.source import SourceRecording
 from somnoflow.signals.channels import (
     EACH,
     MICROVOLTS,
     STORAGE,
     amplitude,
-    known_unit,
     modality_of,
     resolve_unit,
 )
@@ -58,9 +57,6 @@ _COUNTED = {
     "disconnected": Flag.DISCONNECTED,
 }
 
-Samples = npt.NDArray[np.float32]
-Pieces = Sequence[Samples]
-
 
 @dataclass(frozen=True)
 class Channels:
@@ -72,28 +68,6 @@ class Channels:
     epochs: Mapping[str, ChannelEpochs]
     rows: Sequence[dict[str, Any]]
     remarks: Sequence[str]
-
-
-@dataclass(frozen=True)
-class _Electrode:
-    """One signal of a lead: an array for each segment, and the recorder's limits and step.
-
-    All are in the unit of the lead's active signal.
-    """
-
-    pieces: Pieces
-    limits: tuple[float, float]
-    step: float
-
-
-@dataclass(frozen=True)
-class _Recorded:
-    """What a lead measured: an array for each segment, in the unit of its active signal."""
-
-    pieces: Pieces
-    unit: str
-    rate: float
-    electrodes: tuple[_Electrode, ...]
 
 
 @dataclass(frozen=True)
@@ -201,7 +175,7 @@ def _take(lead: Lead | str, *, channel: str, **how: Any) -> _Taken | str:
     if isinstance(lead, str):
         return lead
     try:
-        return _read_lead(lead, channel=channel, **how)
+        return _read_channel(lead, channel=channel, **how)
     except Rejection as rejection:
         return str(rejection)
 
@@ -249,7 +223,7 @@ def _row(channel: str, *, lead: Lead | str, taken: _Taken | str) -> dict[str, An
     }
 
 
-def _read_lead(
+def _read_channel(
     lead: Lead,
     *,
     channel: str,
@@ -259,7 +233,7 @@ def _read_lead(
     grid: Grid,
 ) -> _Taken:
     storage = STORAGE[modality_of(channel)]
-    recorded = _record(lead, source=source, reading=reading)
+    recorded = read_lead(lead, source=source, reading=reading)
     places = _find_places(source, grid=grid)
     raw = places.cut(recorded.pieces, rate=recorded.rate)
     filtered = places.cut(
@@ -298,68 +272,6 @@ def _read_lead(
         knows_lines=flagged.knows_lines,
         remarks=tuple(filter(None, (*lead.remarks, silent, flagged.remark, unit.remark, beyond))),
     )
-
-
-def _record(lead: Lead, *, source: SourceRecording, reading: Reading) -> _Recorded:
-    """Read a lead's signals, bring them into one unit, and subtract."""
-    active, *others = lead.signals
-    unit = reading.units.get(active.label, active.unit)
-    first = _read_electrode(active, source=source, factor=1.0)
-    if not others:
-        return _Recorded(first.pieces, unit, active.sampling_rate, (first,))
-    reference = others[0]
-    if active.sampling_rate != reference.sampling_rate:
-        raise Rejection(
-            problem="electrodes of unequal sampling rates",
-            found=f"{active.label} at {active.sampling_rate:g} Hz, {reference.label} at "
-            f"{reference.sampling_rate:g} Hz",
-            wanted="one rate",
-            advice="Export the recording with the derivation",
-        )
-    other = reading.units.get(reference.label, reference.unit)
-    factor = _ratio(active.label, unit, reference.label, other)
-    second = _read_electrode(reference, source=source, factor=factor)
-    pieces = [one - two for one, two in zip(first.pieces, second.pieces, strict=True)]
-    return _Recorded(pieces, unit, active.sampling_rate, (first, second))
-
-
-def _ratio(label: str, unit: str, reference: str, other: str) -> float:
-    """Give the factor from a reference's unit to its active electrode's."""
-    one, two = known_unit(unit), known_unit(other)
-    if one in MICROVOLTS and two in MICROVOLTS:
-        return MICROVOLTS[two] / MICROVOLTS[one]
-    if (one or unit) != (two or other):
-        raise Rejection(
-            problem="electrodes of unequal units",
-            found=f"{label} in '{unit}', {reference} in '{other}'",
-            wanted="V, mV or uV",
-            advice="Say the true units under `units` in the dataset's dataset.yaml",
-        )
-    return 1.0
-
-
-def _read_electrode(signal: SourceSignal, *, source: SourceRecording, factor: float) -> _Electrode:
-    rate = signal.sampling_rate
-    if rate * EPOCH_SECONDS < 2:
-        raise Rejection(
-            problem="sampling rate too low",
-            found=f"{rate:g} Hz",
-            wanted=f"at least 2 samples in {EPOCH_SECONDS} s",
-            advice="Take the channel out of signals.channels",
-        )
-    pieces = signal.physical()
-    for piece, segment in zip(pieces, source.segments, strict=True):
-        if len(piece) < int(segment.seconds * rate) - 1:
-            raise Rejection(
-                problem="signal shorter than the recording",
-                found=f"{len(piece)} samples of '{signal.label}'",
-                wanted=f"{int(segment.seconds * rate)} samples for {segment.seconds:g} s",
-                advice="Check the sampling rate in the file's header",
-            )
-    if factor != 1.0:
-        pieces = tuple(piece * np.float32(factor) for piece in pieces)
-    low, high = signal.limits
-    return _Electrode(pieces, (low * factor, high * factor), signal.step * factor)
 
 
 def _find_places(source: SourceRecording, *, grid: Grid) -> _Places:
@@ -403,7 +315,7 @@ def _filter(piece: Samples, *, rate: float, channel: str, signals: Signals) -> S
 
 
 def _flag(
-    recorded: _Recorded,
+    recorded: Recorded,
     *,
     raw: Samples,
     filtered: Samples,
