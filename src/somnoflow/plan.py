@@ -267,6 +267,7 @@ class Plan:
             shards=self.config.shards,
             selection=self._selection(name),
             stages_wanted=self.datasets[name].files.stages is not None,
+            ignore=self.datasets[name].files.ignore,
         )
 
     def _parse(self, wildcards: Wildcards) -> ParseSlice:

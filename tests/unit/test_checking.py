@@ -53,6 +53,24 @@ def test_good_files_become_recordings(tmp_path: Path, rows: list[Row]) -> None:
     assert checked.observed == {row.file: row.sha256 for row in rows}
 
 
+def test_files_to_ignore_are_no_extra_files(tmp_path: Path, rows: list[Row]) -> None:
+    (tmp_path / "notes.md").write_text("")
+    (tmp_path / "left.edf").write_text("")
+    (tmp_path / "results").mkdir()
+    write_manifest(tmp_path / "manifest.tsv", rows)
+    cfg = CheckSlice(
+        dataset="lab", folder=str(tmp_path), shard=0, shards=1, stages_wanted=True,
+        ignore=r"notes\.md|manifest\.tsv|problems\.tsv|results/.*",
+    )  # fmt: skip
+    check(
+        shard_manifest=tmp_path / "manifest.tsv", manifest=tmp_path / "manifest.tsv",
+        recordings=tmp_path / "results/recordings.json", problems=tmp_path / "problems.tsv",
+        state=tmp_path / "results/lab/state/state.json", threads=1, cfg=cfg,
+    )  # fmt: skip
+    with (tmp_path / "problems.tsv").open() as file:
+        assert [row["file"] for row in csv.DictReader(file, delimiter="\t")] == ["left.edf"]
+
+
 def test_a_missing_file_costs_its_night_only(tmp_path: Path, rows: list[Row]) -> None:
     (tmp_path / "S1.edf").unlink()
     checked = run(rows, tmp_path)

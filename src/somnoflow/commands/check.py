@@ -1,5 +1,6 @@
 """Verify the files of one shard against its manifest; a wrong file goes no further."""
 
+import re
 from pathlib import Path
 
 from somnoflow.config.dataset import CheckSlice
@@ -67,7 +68,12 @@ def _extra(folder: Path, *, manifest: Path, made: Path, cfg: CheckSlice) -> list
     if any(shard_of(cfg.dataset, row.subject, cfg.shards) < cfg.shard for row in selected):
         return []
     own = made.resolve() == folder.resolve()
-    files = (name for name in files_below(folder) if not (own and name.startswith("shard=")))
+    files = (
+        name
+        for name in files_below(folder)
+        if not (own and name.startswith("shard="))
+        and not (cfg.ignore and re.fullmatch(cfg.ignore, name))
+    )
     return extra_files(files, known={row.file for row in iterate_manifest(manifest)})
 
 

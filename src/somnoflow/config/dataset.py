@@ -48,11 +48,21 @@ class Files(Section):
         default=None, description="Files that a recording is read from besides its signal file."
     )
     subjects: SubjectTable | None = None
+    ignore: str | None = Field(
+        default=None,
+        description="Other files that belong to the dataset: no manifest and no table of rejected "
+        "files names them. No group is needed.",
+    )
 
     @field_validator("signal", "stages", "events", "companion")
     @classmethod
     def _check(cls, value: str | None) -> str | None:
         return None if value is None else _pattern(value)
+
+    @field_validator("ignore")
+    @classmethod
+    def _check_ignore(cls, value: str | None) -> str | None:
+        return None if value is None else _compiled(value)
 
 
 class Reading(Section):
@@ -160,7 +170,7 @@ class Dataset(Section):
 
     def patterns(self) -> list[tuple[str, str]]:
         """Give role and regular expression of all files, other scorings among them."""
-        own = self.files.model_dump(exclude={"subjects"}, exclude_none=True)
+        own = self.files.model_dump(exclude={"subjects", "ignore"}, exclude_none=True)
         return [*own.items(), *(("stages", other.files) for other in self.scorings.values())]
 
     def scored_by(self, scoring: str) -> "Dataset":
@@ -203,3 +213,4 @@ class CheckSlice(Section):
     shards: int
     selection: Selection = Selection()
     stages_wanted: bool
+    ignore: str | None = Field(default=None, description="Regular expression of files to pass over")

@@ -163,7 +163,8 @@ def _recognise(names: Iterable[str], *, dataset: Dataset, where: str) -> Invento
     for name in names:
         known = identify(name, patterns)
         if known is None:
-            left_out.append(name)
+            if not (dataset.files.ignore and re.fullmatch(dataset.files.ignore, name)):
+                left_out.append(name)
             continue
         role, subject, night = known
         rows.append(Row(name, None, "", subject, night, role))
