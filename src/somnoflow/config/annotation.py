@@ -16,6 +16,7 @@ from somnoflow.config.vocabularies import (
     EventName,
     MarkName,
     StageName,
+    Vocabulary,
     VocabularyName,
     fold,
 )
@@ -105,6 +106,24 @@ class Annotation(Section):
             return value
         return {str(label): meaning for label, meaning in value.items()}
 
+    @model_validator(mode="before")
+    @classmethod
+    def _add_vocabularies(cls, values: Any) -> Any:
+        """Put the labels of the vocabularies beside those that are given, which win.
+
+        Whoever reads the section sees one map of each kind. What is no map or no vocabulary is left
+        for pydantic to refuse.
+        """
+        if not isinstance(values, Mapping):
+            return values
+        named, own = values.get("vocabulary"), {kind: values.get(kind, {}) for kind in _KINDS}
+        if not isinstance(named, list) or not all(isinstance(one, Mapping) for one in own.values()):
+            return values
+        known = [
+            VOCABULARIES[name] for name in named if isinstance(name, str) and name in VOCABULARIES
+        ]
+        return {**values, **_complete(own, known)}
+
     @model_validator(mode="after")
     def _check(self) -> "Annotation":
         for option, formats in _OPTIONS.items():
@@ -123,41 +142,40 @@ class Annotation(Section):
         if self.format == "bids-tsv" and set(self.columns) - {"label"}:
             raise ValueError("columns of bids-tsv: onset and duration are given by BIDS, wanted "
                              "`label` only")  # fmt: skip
-        self._complete()
+        _meanings([{kind: getattr(self, kind) for kind in _KINDS}])
         return self
 
-    def _complete(self) -> None:
-        """Add the labels of the vocabularies: whoever reads the section sees one map of each kind.
 
-        Raises
-        ------
-        ValueError
-            When a label has two meanings.
-        """
-        own = _meanings([{kind: getattr(self, kind) for kind in _KINDS}])
-        known = [VOCABULARIES[name] for name in self.vocabulary]
-        others = [
-            {
-                kind: {
-                    label: meaning
-                    for label, meaning in getattr(vocabulary, kind).items()
-                    if fold(label) not in own
-                }
-                for kind in _KINDS
+def _complete(
+    own: Mapping[str, Mapping[Any, str]], known: Sequence[Vocabulary]
+) -> dict[str, dict[str, str]]:
+    """Give one map of each kind: the own labels, and those of vocabularies that mean no other.
+
+    Raises
+    ------
+    ValueError
+        When two vocabularies disagree on a label.
+    """
+    taken = {fold(str(label)) for labels in own.values() for label in labels}
+    whole = {kind: {str(label): name for label, name in own[kind].items()} for kind in _KINDS}
+    others = [
+        {
+            kind: {
+                label: name
+                for label, name in getattr(vocabulary, kind).items()
+                if fold(label) not in taken
             }
-            for vocabulary in known
-        ]
-        _meanings(others)
+            for kind in _KINDS
+        }
+        for vocabulary in known
+    ]
+    _meanings(others)
+    for other in others:
         for kind in _KINDS:
-            labels = getattr(self, kind)
-            for other in others:
-                folded = set(map(fold, labels))
-                labels = labels | {
-                    label: meaning
-                    for label, meaning in other[kind].items()
-                    if fold(label) not in folded
-                }
-            object.__setattr__(self, kind, labels)  # the section is frozen for everyone else
+            folded = {fold(label) for label in whole[kind]}
+            new = {label: name for label, name in other[kind].items() if fold(label) not in folded}
+            whole[kind] |= new
+    return whole
 
 
 def _meanings(sources: Sequence[Mapping[str, Mapping[str, str]]]) -> dict[str, str]:
