@@ -270,8 +270,8 @@ def write_hmc(folder: Path) -> Cohort:
         "recordings/SN005.edf": "annotation missing",
     }
     good = {name: nights[name] for name in ("recordings_SN001", "recordings_SN002")}
-    left_out = [f"recordings/SN00{n}_sleepscoring.txt" for n in range(1, 6)]
-    return Cohort(good, rejected, left_out=left_out)
+    (folder / "SN006_draft.txt").write_text("0\n")
+    return Cohort(good, rejected, left_out=["recordings/SN006_draft.txt"])
 
 
 def write_mass(folder: Path) -> Cohort:
@@ -403,8 +403,7 @@ def write_boas(folder: Path) -> Cohort:
     rejected = {base.format(4): "unknown stage label", base.format(5): "missing file"}
     good = {f"{place}psg_eeg".replace("/", "_"): night for place, night in nights.items()
             if f"{place}psg_eeg.edf" not in rejected}  # fmt: skip
-    left_out = ["participants.tsv", *(f"{place}headband_eeg.edf" for place in nights)]
-    return Cohort(good, rejected, spoil, left_out=left_out)
+    return Cohort(good, rejected, spoil)
 
 
 def write_bids(folder: Path) -> Cohort:
