@@ -153,7 +153,9 @@ def _unit(channels: Sequence[str]) -> dict[str, Scaling]:
 def _epochs(
     table: pa.Table, *, dataset: str, scalings: Mapping[str, Scaling], cfg: Pack
 ) -> pl.DataFrame:
-    plain = pl.DataFrame(pl.from_arrow(table.drop_columns(list(scalings))))
+    shared = pl.DataFrame(pl.from_arrow(table.drop_columns(list(scalings))))
+    # A copy: columns shared with Arrow keep the memory around them, more with each recording.
+    plain = shared.select(pl.all().gather(pl.int_range(pl.len())))
     return plain.with_columns(
         pl.lit(dataset).alias("dataset"),
         (pl.lit(f"{dataset}/") + pl.col("subject")).alias("subject"),
