@@ -54,12 +54,12 @@ class Plan:
         }
         self._manifests = datasets
         self._require_known_datasets()
-        self._rows: dict[str, dict[int, str]] = {}
+        self._row_digests: dict[str, dict[int, str]] = {}
         self._simulated = self._deal_simulated()
         for name, dataset in self.datasets.items():
             self._require_source(dataset)
             if dataset.source != "simulate":
-                self._rows[name] = self._deal(name)
+                self._row_digests[name] = self._deal(name)
         self._slices: dict[str, Callable[[Wildcards], Any]] = {
             "simulate": self._simulate,
             "fetch": self._fetch,
@@ -119,7 +119,7 @@ class Plan:
         """Give the shards of a dataset that have subjects."""
         if self.datasets[dataset].source == "simulate":
             return sorted(self._simulated)
-        return sorted(self._rows[dataset])
+        return sorted(self._row_digests[dataset])
 
     def all_shards(self, pattern: str) -> list[str]:
         """Fill in dataset and shard of a path pattern with all there are."""
@@ -255,7 +255,7 @@ class Plan:
             selection=self._selection(name),
             shard=shard,
             shards=self.config.shards,
-            rows=self._rows[name][shard],
+            rows=self._row_digests[name][shard],
         )
 
     def _check(self, wildcards: Wildcards) -> CheckSlice:

@@ -4,23 +4,20 @@ from pathlib import Path
 
 import pytest
 import yaml
+from tests.laboratory import LAB
 
 from somnoflow.cli import main
 from somnoflow.config.root import Config, read_config
 from somnoflow.io.manifest import read_manifest
 
-DATASET = r"""
-name: lab
-title: t
-source: folder
-licence: l
-citation: c
-how_to_get: h
-files:
+DATASET = (
+    LAB
+    + r"""files:
   signal: (?P<subject>S\d+)\.edf
 reading:
   channels: {EEG: EEG_C4}
 """
+)
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.laboratory import LAB
 
 from somnoflow.config.base import ConfigError
 from somnoflow.config.parse import ParseSlice
@@ -15,14 +16,9 @@ from somnoflow.io.manifest import Row, rows_digest, shard_of, write_manifest
 from somnoflow.plan import Plan
 
 SHARDS = 40
-DATASET = r"""
-name: lab
-title: t
-source: folder
-licence: l
-citation: c
-how_to_get: h
-files:
+DATASET = (
+    LAB
+    + r"""files:
   signal: (?P<subject>S\d+)\.edf
   stages: (?P<subject>S\d+)-a\.txt
 reading:
@@ -37,6 +33,7 @@ scorings:
     files: (?P<subject>S\d+)-b\.txt
     reading: {format: codes, stages: {"0": W}}
 """
+)
 
 
 def rows_of(number: int) -> list[Row]:

@@ -4,20 +4,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.laboratory import LAB
 
 from somnoflow.commands.fetch import fetch
 from somnoflow.config.base import ConfigError
 from somnoflow.io.manifest import Row, read_manifest, write_manifest
 from somnoflow.plan import Plan
 
-LAB = r"""
-name: lab
-title: A laboratory
-source: folder
-licence: internal
-citation: none
-how_to_get: ask
-files:
+DATASET = (
+    LAB
+    + r"""files:
   signal: (?P<subject>[AB]\d)\.edf
   stages: (?P<subject>[AB]\d)-first\.txt
 reading:
@@ -32,12 +28,13 @@ scorings:
     files: (?P<subject>[AB]\d)-second\.txt
     reading: {format: codes, stages: {0: W, 4: N2}}
 """
+)
 
 
 def plan(folder: Path, **changes: Any) -> Plan:
     lab = folder / "datasets" / "lab"
     lab.mkdir(parents=True, exist_ok=True)
-    (lab / "dataset.yaml").write_text(LAB)
+    (lab / "dataset.yaml").write_text(DATASET)
     rows = [
         Row(f"{subject}{end}", 1, "0" * 64, subject, 1, role)
         for subject in ("A1", "A2", "B1")

@@ -142,7 +142,7 @@ class Annotation(Section):
         if self.format == "bids-tsv" and set(self.columns) - {"label"}:
             raise ValueError("columns of bids-tsv: onset and duration are given by BIDS, wanted "
                              "`label` only")  # fmt: skip
-        _meanings([{kind: getattr(self, kind) for kind in _KINDS}])
+        _require_one_meaning({kind: getattr(self, kind) for kind in _KINDS})
         return self
 
 
@@ -156,37 +156,31 @@ def _complete(
     ValueError
         When two vocabularies disagree on a label.
     """
-    taken = {fold(str(label)) for labels in own.values() for label in labels}
+    own_labels = {fold(str(label)) for labels in own.values() for label in labels}
     whole = {kind: {str(label): name for label, name in own[kind].items()} for kind in _KINDS}
-    others = [
-        {
-            kind: {
-                label: name
-                for label, name in getattr(vocabulary, kind).items()
-                if fold(label) not in taken
-            }
-            for kind in _KINDS
-        }
-        for vocabulary in known
-    ]
-    _meanings(others)
-    for other in others:
+    added: dict[str, str] = {}
+    for vocabulary in known:
         for kind in _KINDS:
-            folded = {fold(label) for label in whole[kind]}
-            new = {label: name for label, name in other[kind].items() if fold(label) not in folded}
-            whole[kind] |= new
+            for label, name in getattr(vocabulary, kind).items():
+                if fold(label) in own_labels:
+                    continue
+                if fold(label) not in added:
+                    whole[kind][label] = name
+                _note_meaning(label, name, known=added)
     return whole
 
 
-def _meanings(sources: Sequence[Mapping[str, Mapping[str, str]]]) -> dict[str, str]:
-    """Give what each folded label means; a label with two meanings raises `ValueError`."""
-    found: dict[str, str] = {}
-    for source in sources:
-        for labels in source.values():
-            for label, meaning in labels.items():
-                if found.setdefault(fold(label), meaning) != meaning:
-                    raise ValueError(
-                        f"'{label}' means {found[fold(label)]} and {meaning}; case and blanks do "
-                        "not count. Wanted one meaning: give it under `stages`, `events` or `marks`"
-                    )
-    return found
+def _require_one_meaning(sources: Mapping[str, Mapping[str, str]]) -> None:
+    """Raise `ValueError` where a folded label has two meanings."""
+    known: dict[str, str] = {}
+    for labels in sources.values():
+        for label, meaning in labels.items():
+            _note_meaning(label, meaning, known=known)
+
+
+def _note_meaning(label: str, meaning: str, *, known: dict[str, str]) -> None:
+    if known.setdefault(fold(label), meaning) != meaning:
+        raise ValueError(
+            f"'{label}' means {known[fold(label)]} and {meaning}; case and blanks do not count. "
+            "Wanted one meaning: give it under `stages`, `events` or `marks`"
+        )

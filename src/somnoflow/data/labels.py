@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, time
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -201,15 +201,15 @@ def _offset(scoring: Scoring, source: SourceRecording, notes: list[str], *, kind
     Onsets that count from a clock are shifted to the signal's; a clock that onsets do not count
     from is compared only. Either way a difference is noted.
     """
-    if source.start is None or (scoring.start is None and scoring.clock is None):
+    if source.start is not None and scoring.start is not None:
+        difference = (scoring.start - source.start).total_seconds()
+    elif source.start is not None and scoring.clock is not None:
+        difference = _seconds_apart(scoring.clock, source.start.time())
+    else:
         if scoring.has_clock:
             which = "signal" if source.start is None else f"{kind} file"
             notes.append(f"start of the {which} not known; {kind} taken to begin with the signal")
         return 0.0
-    if scoring.start is not None:
-        difference = (scoring.start - source.start).total_seconds()
-    else:
-        difference = _seconds_apart(cast(time, scoring.clock), source.start.time())
     if not difference:
         return 0.0
     if scoring.has_clock:

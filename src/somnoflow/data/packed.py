@@ -2,9 +2,9 @@
 
 A packed shard is a folder with `signals.npy` (epoch, channel, time) int16, `epochs.parquet` (one
 row per epoch, in the same order) and `index.json` (shapes, channels, digests). The channels of an
-epoch lie side by side, so an epoch is one read at its place in the file. A memory map would be as
-fast, but its pages count as the process's memory and grow with the cohort, and clusters kill jobs
-for that.
+epoch lie side by side, so an epoch is one read at its place in the file. A memory map would be
+somewhat faster (docs/benchmarks.md), but its pages count as the process's memory and grow with the
+cohort, and clusters kill jobs for that.
 
 The samples are stored as they were measured; what scales them stands in the table, per recording
 and channel (packing.py), and is applied here, when a batch is read.
