@@ -24,7 +24,11 @@ wildcard_constraints:
     shard=r"\d+",
     fold=r"\d+",
     channel=r"[A-Za-z0-9_]+",
-    head=r"[a-z]+",
+    encoder=r"neuronet(-[a-z0-9]+)?",
+    head=r"[a-z0-9_]+",
+    tuning=r"partial|full|scratch",
+    method=r"[a-z0-9_-]+",
+    labels=r"[a-z0-9.-]+",
 
 
 include: "workflow/rules/simulate.smk"
@@ -34,9 +38,11 @@ include: "workflow/rules/parse.smk"
 include: "workflow/rules/index.smk"
 include: "workflow/rules/pack.smk"
 include: "workflow/rules/split.smk"
+include: "workflow/rules/subset.smk"
 include: "workflow/rules/pretrain.smk"
 include: "workflow/rules/embed.smk"
 include: "workflow/rules/head.smk"
+include: "workflow/rules/finetune.smk"
 include: "workflow/rules/score.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/report.smk"
@@ -56,4 +62,4 @@ rule data:
 
 rule pretrained:
     input:
-        plan.all_folds(paths.encoder),
+        plan.all_encoders(paths.encoder),

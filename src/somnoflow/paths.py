@@ -6,7 +6,12 @@ One stage is one folder below the results folder. `run.json` stands beside each 
 from pathlib import Path
 
 _SHARD = "dataset={dataset}/shard={shard}"
-_ENCODER = "neuronet/{channel}"
+_ENCODER = "{encoder}/{channel}"
+_FOLD = "fold={fold}"
+_LABELS = "labels={labels}"
+_HEAD = f"heads/{_ENCODER}/{{head}}/{_LABELS}/{_FOLD}"
+_TUNED = f"heads/{_ENCODER}/{{tuning}}-{{head}}/{_LABELS}/{_FOLD}"
+_METHOD = f"{_ENCODER}/{{method}}/{_LABELS}"
 
 
 class Paths:
@@ -29,16 +34,21 @@ class Paths:
         self.packed_epochs = self._at(f"packed/{_SHARD}/epochs.parquet")
         self.packed_index = self._at(f"packed/{_SHARD}/index.json")
         self.split = self._at("split/split.json")
-        self.encoder = self._at(f"pretrain/{_ENCODER}/fold={{fold}}/encoder.safetensors")
-        self.pretraining = self._at(f"pretrain/{_ENCODER}/fold={{fold}}/training.csv")
-        self.embeddings = self._at(f"embeddings/{_ENCODER}/fold={{fold}}/index.json")
-        self.head = self._at(f"heads/{_ENCODER}/{{head}}/fold={{fold}}/head.safetensors")
-        self.head_training = self._at(f"heads/{_ENCODER}/{{head}}/fold={{fold}}/training.csv")
-        self.predictions = self._at(f"scores/{_ENCODER}/{{head}}/fold={{fold}}/predictions.parquet")
-        self.metrics = self._at(f"metrics/{_ENCODER}/{{head}}/metrics.json")
-        self.metrics_recordings = self._at(f"metrics/{_ENCODER}/{{head}}/recordings.tsv")
+        self.labels = self._at(f"labels/{_LABELS}/{_FOLD}/labels.parquet")
+        self.labels_counts = self._at(f"labels/{_LABELS}/{_FOLD}/counts.json")
+        self.encoder = self._at(f"pretrain/{_ENCODER}/{_FOLD}/encoder.safetensors")
+        self.pretraining = self._at(f"pretrain/{_ENCODER}/{_FOLD}/training.csv")
+        self.embeddings = self._at(f"embeddings/{_ENCODER}/{_FOLD}/index.json")
+        self.head = self._at(f"{_HEAD}/head.safetensors")
+        self.head_training = self._at(f"{_HEAD}/training.csv")
+        self.tuned = self._at(f"{_TUNED}/model.safetensors")
+        self.tuned_training = self._at(f"{_TUNED}/training.csv")
+        self.predictions = self._at(f"scores/{_METHOD}/{_FOLD}/predictions.parquet")
+        self.metrics = self._at(f"metrics/{_METHOD}/metrics.json")
+        self.metrics_recordings = self._at(f"metrics/{_METHOD}/recordings.tsv")
         self.report = self._at("report/index.html")
-        self.resume = self._at("resume/pretrain")
+        self.resume = self._at("resume")
+        self.tensorboard = self._at("tensorboard")
 
     def log(self, stage: str, *wildcards: str) -> str:
         """Give the log file pattern of a stage."""

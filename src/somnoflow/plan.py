@@ -9,23 +9,26 @@ import json
 import os
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from somnoflow.config.base import ConfigError
 from somnoflow.config.dataset import CheckSlice, Dataset, FetchSlice, Selection
 from somnoflow.config.dataset_file import read_dataset
 from somnoflow.config.embed import EmbedSlice
-from somnoflow.config.head_slice import HeadSlice
-from somnoflow.config.heads import Knn, Linear
+from somnoflow.config.finetune import FinetuneSlice
+from somnoflow.config.heads import HeadSlice, ProbeName
 from somnoflow.config.index import IndexSlice
 from somnoflow.config.parse import ParseSlice
 from somnoflow.config.pretrain import PretrainSlice
 from somnoflow.config.root import Config, read_config, resolve_folder
+from somnoflow.config.score import ScoreSlice
 from somnoflow.config.simulate import SimulateSlice
+from somnoflow.config.subset import ALL, SubsetSlice, read_subset
 from somnoflow.fingerprint import fingerprint
+from somnoflow.grid import ModelRow, rows, subset_rows, whole_rows
 from somnoflow.io.manifest import iterate_manifest, select_rows, shard_digests, shard_of
 from somnoflow.io.rawstate import changes, unchecked
 from somnoflow.paths import Paths
@@ -68,9 +71,13 @@ class Plan:
             "pack": lambda _: self.config.pack,
             "index": self._index,
             "split": lambda _: self.config.split,
+            "subset": self._subset,
             "pretrain": self._pretrain,
             "embed": self._embed,
             "head": self._head,
+            "finetune": self._finetune,
+            "score": self._score,
+            "score_tuned": self._score_tuned,
             "evaluate": lambda _: self.config.evaluate,
             "report": lambda _: self.config.report,
         }
@@ -129,12 +136,51 @@ class Plan:
             for shard in self.shards(dataset)
         ]
 
-    def all_folds(self, pattern: str) -> list[str]:
-        """Fill in channel, head and fold of a path pattern with all there are, each path once."""
-        paths = [
-            pattern.format(channel=channel, head=head, fold=fold)
+    def all_encoders(self, pattern: str) -> list[str]:
+        """Fill in encoder, channel and fold of a path pattern with all that are pre-trained."""
+        return [
+            pattern.format(encoder=encoder, channel=channel, fold=fold)
             for channel in self.config.pretrain.channels
-            for head in self.config.heads.names
+            for encoder in self.config.pretrain.encoders
+            for fold in range(self.config.split.folds)
+        ]
+
+    def whole_models(self, pattern: str) -> list[str]:
+        """Fill in a path pattern for the models that see all labels, in every fold."""
+        return self._fill(pattern, whole_rows(self.config))
+
+    def subset_models(self, pattern: str) -> list[str]:
+        """Fill in a path pattern for the models of the label efficiency curves, in every fold."""
+        return self._fill(pattern, subset_rows(self.config))
+
+    def subsets(self, pattern: str) -> list[str]:
+        """Fill in labels and fold of a path pattern for all subsets of the labels."""
+        names = self.config.label_efficiency.subsets if self.config.label_efficiency.methods else ()
+        folds = range(self.config.split.folds)
+        return [pattern.format(labels=name, fold=fold) for name in (ALL, *names) for fold in folds]
+
+    def trained(self) -> list[str]:
+        """Give the training tables of the heads and fine-tunings that see all labels."""
+        models = list(whole_rows(self.config))
+        frozen = [row for row in models if not row.tuning]
+        tuned = [row for row in models if row.tuning]
+        heads = self._fill(self.paths.head_training, frozen)
+        return heads + self._fill(self.paths.tuned_training, tuned)
+
+    def predictions_of(self, method: str) -> str:
+        """Give the path pattern of the predictions of a method that has wildcards of its own."""
+        return self.paths.predictions.replace("{method}", method)
+
+    def start(self, wildcards: Wildcards) -> list[str]:
+        """Give the encoder that a fine-tuning starts from; from scratch there is none."""
+        if wildcards["tuning"] == "scratch":
+            return []
+        return [self.paths.encoder.format(**dict(wildcards))]
+
+    def _fill(self, pattern: str, models: Iterable[ModelRow]) -> list[str]:
+        paths = [
+            pattern.format(**model.wildcards, fold=fold)
+            for model in models
             for fold in range(self.config.split.folds)
         ]
         return list(dict.fromkeys(paths))
@@ -159,19 +205,42 @@ class Plan:
                     yield Artefact(rule, pattern.format(**wildcards), wildcards)
         yield Artefact("index", paths.index, {})
         yield Artefact("split", paths.split, {})
-        for channel in self.config.pretrain.channels:
-            for fold in range(self.config.split.folds):
-                wildcards = {"channel": channel, "fold": str(fold)}
-                yield Artefact("pretrain", paths.encoder.format(**wildcards), wildcards)
-                yield Artefact("embed", paths.embeddings.format(**wildcards), wildcards)
-                for head in self.config.heads.names:
-                    both = {**wildcards, "head": head}
-                    yield Artefact("head", paths.head.format(**both), both)
-                    yield Artefact("score", paths.predictions.format(**both), both)
-            for head in self.config.heads.names:
-                wildcards = {"channel": channel, "head": head}
-                yield Artefact("evaluate", paths.metrics.format(**wildcards), wildcards)
+        yield from self._encoders()
+        yield from self._models()
         yield Artefact("report", paths.report, {})
+
+    def _encoders(self) -> Iterator[Artefact]:
+        for channel in self.config.pretrain.channels:
+            for encoder in self.config.pretrain.encoders:
+                for fold in range(self.config.split.folds):
+                    wildcards = {"encoder": encoder, "channel": channel, "fold": str(fold)}
+                    for rule, pattern in (
+                        ("pretrain", self.paths.encoder),
+                        ("embed", self.paths.embeddings),
+                    ):
+                        yield Artefact(rule, pattern.format(**wildcards), wildcards)
+
+    def _models(self) -> Iterator[Artefact]:
+        models = rows(self.config)
+        folds = range(self.config.split.folds)
+        for labels in dict.fromkeys(model.labels for model in models):
+            for fold in folds:
+                wildcards = {"labels": labels, "fold": str(fold)}
+                yield Artefact("subset", self.paths.labels.format(**wildcards), wildcards)
+        for model in models:
+            for fold in folds:
+                wildcards = {**model.wildcards, "fold": str(fold)}
+                for rule, pattern in (
+                    ("finetune" if model.tuning else "head", self.model_file(model)),
+                    ("score_tuned" if model.tuning else "score", self.paths.predictions),
+                ):
+                    yield Artefact(rule, pattern.format(**wildcards), wildcards)
+            path = self.paths.metrics.format(**model.wildcards)
+            yield Artefact("evaluate", path, model.wildcards)
+
+    def model_file(self, model: ModelRow) -> str:
+        """Give the path pattern of a model's weights."""
+        return self.paths.tuned if model.tuning else self.paths.head
 
     def _require_known_datasets(self) -> None:
         known = sorted(path.parent.name for path in self._manifests.glob("*/dataset.yaml"))
@@ -285,22 +354,46 @@ class Plan:
             strict=self.config.strict,
         )
 
+    def _subset(self, wildcards: Wildcards) -> SubsetSlice:
+        return read_subset(wildcards["labels"])
+
     def _pretrain(self, wildcards: Wildcards) -> PretrainSlice:
         return PretrainSlice(
             channel=wildcards["channel"],
             sampling_rate=self.config.signals.sampling_rate,
-            pretrain=self.config.pretrain,
+            recipe=self.config.pretrain.recipe(wildcards["encoder"]),
         )
 
     def _embed(self, wildcards: Wildcards) -> EmbedSlice:
         return EmbedSlice(channel=wildcards["channel"])
 
     def _head(self, wildcards: Wildcards) -> HeadSlice:
-        recipes: dict[str, Linear | Knn] = {
-            "linear": self.config.heads.linear,
-            "knn": self.config.heads.knn,
-        }
-        return HeadSlice(recipe=recipes[wildcards["head"]])
+        name, heads = wildcards["head"], self.config.heads
+        recipe = getattr(heads, name) if name in get_args(ProbeName) else heads.context
+        return HeadSlice(name=name, recipe=_seeded(recipe, wildcards["labels"]))
+
+    def _finetune(self, wildcards: Wildcards) -> FinetuneSlice:
+        scratch = wildcards["tuning"] == "scratch"
+        return FinetuneSlice(
+            channel=wildcards["channel"],
+            sampling_rate=self.config.signals.sampling_rate,
+            tuning=wildcards["tuning"],
+            context=wildcards["head"],
+            recipe=_seeded(self.config.finetune.recipe, wildcards["labels"]),
+            architecture=self.config.pretrain.recipe(wildcards["encoder"]) if scratch else None,
+        )
+
+    def _score(self, wildcards: Wildcards) -> ScoreSlice:
+        return ScoreSlice(stride=self.config.heads.score_stride)
+
+    def _score_tuned(self, wildcards: Wildcards) -> ScoreSlice:
+        return ScoreSlice(stride=self.config.finetune.score_stride)
+
+
+def _seeded(recipe: Any, labels: str) -> Any:
+    """Give each draw of labels a training seed of its own."""
+    seed = read_subset(labels).seed
+    return recipe.model_copy(update={"seed": seed}) if seed and hasattr(recipe, "seed") else recipe
 
 
 def _let_jobs_run_this_code() -> None:

@@ -8,9 +8,9 @@ rule embed:
     output:
         index=paths.embeddings,
     log:
-        paths.log("embed", "channel", "fold"),
+        paths.log("embed", "encoder", "channel", "fold"),
     benchmark:
-        paths.benchmark("embed", "channel", "fold")
+        paths.benchmark("embed", "encoder", "channel", "fold")
     conda:
         "../../envs/somnoflow.yaml"
     threads: 1

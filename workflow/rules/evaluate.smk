@@ -8,9 +8,9 @@ rule evaluate:
         metrics=paths.metrics,
         recordings=paths.metrics_recordings,
     log:
-        paths.log("evaluate", "channel", "head"),
+        paths.log("evaluate", "encoder", "channel", "method", "labels"),
     benchmark:
-        paths.benchmark("evaluate", "channel", "head")
+        paths.benchmark("evaluate", "encoder", "channel", "method", "labels")
     conda:
         "../../envs/somnoflow.yaml"
     threads: 1

@@ -5,13 +5,14 @@ rule head:
     input:
         embeddings=paths.embeddings,
         split=paths.split,
+        labels=paths.labels,
     output:
         head=paths.head,
         training=paths.head_training,
     log:
-        paths.log("head", "channel", "head", "fold"),
+        paths.log("head", "encoder", "channel", "head", "labels", "fold"),
     benchmark:
-        paths.benchmark("head", "channel", "head", "fold")
+        paths.benchmark("head", "encoder", "channel", "head", "labels", "fold")
     conda:
         "../../envs/somnoflow.yaml"
     threads: 1
@@ -21,13 +22,17 @@ rule head:
     params:
         code=plan.code("head"),
         cfg=plan.cfg("head"),
+        resume=paths.resume,
     shell:
         """
         python -m somnoflow.commands.head \
             --embeddings {input.embeddings:q} \
             --split {input.split:q} \
+            --labels {input.labels:q} \
             --head {output.head:q} \
             --training {output.training:q} \
+            --resume {params.resume:q} \
+            --name {wildcards.encoder}/{wildcards.channel}/{wildcards.head} \
             --fold {wildcards.fold} \
             --threads {threads} \
             --cfg {params.cfg:q} \

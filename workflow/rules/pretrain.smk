@@ -9,9 +9,9 @@ rule pretrain:
         encoder=paths.encoder,
         training=paths.pretraining,
     log:
-        paths.log("pretrain", "channel", "fold"),
+        paths.log("pretrain", "encoder", "channel", "fold"),
     benchmark:
-        paths.benchmark("pretrain", "channel", "fold")
+        paths.benchmark("pretrain", "encoder", "channel", "fold")
     conda:
         "../../envs/somnoflow.yaml"
     threads: 1
@@ -23,6 +23,7 @@ rule pretrain:
         code=plan.code("pretrain"),
         cfg=plan.cfg("pretrain"),
         resume=paths.resume,
+        tensorboard=paths.tensorboard,
     shell:
         """
         python -m somnoflow.commands.pretrain \
@@ -31,6 +32,8 @@ rule pretrain:
             --encoder {output.encoder:q} \
             --training {output.training:q} \
             --resume {params.resume:q} \
+            --tensorboard {params.tensorboard:q} \
+            --name {wildcards.encoder}/{wildcards.channel} \
             --fold {wildcards.fold} \
             --gpus {resources.gpu} \
             --threads {threads} \

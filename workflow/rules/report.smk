@@ -8,9 +8,11 @@ rule report:
         channels=paths.channels,
         packed=plan.all_shards(paths.packed_index),
         split=paths.split,
-        metrics=plan.all_folds(paths.metrics),
-        predictions=plan.all_folds(paths.predictions),
-        training=plan.all_folds(paths.pretraining) + plan.all_folds(paths.head_training),
+        metrics=plan.whole_models(paths.metrics),
+        predictions=plan.whole_models(paths.predictions),
+        training=plan.all_encoders(paths.pretraining) + plan.trained(),
+        curves=plan.subset_models(paths.metrics),
+        counts=plan.subsets(paths.labels_counts),
     output:
         page=paths.report,
     log:
@@ -37,6 +39,8 @@ rule report:
             --metrics {input.metrics:q} \
             --predictions {input.predictions:q} \
             --training {input.training:q} \
+            --curves {input.curves:q} \
+            --counts {input.counts:q} \
             --page {output.page:q} \
             --cfg {params.cfg:q} \
             --log {log:q}

@@ -1,4 +1,4 @@
-# Predict the stages of validation and test subjects.
+# Predict the stages of validation and test subjects, from embeddings or from signals.
 
 
 rule score:
@@ -7,11 +7,11 @@ rule score:
         head=paths.head,
         split=paths.split,
     output:
-        predictions=paths.predictions,
+        predictions=plan.predictions_of("{head}"),
     log:
-        paths.log("score", "channel", "head", "fold"),
+        paths.log("score", "encoder", "channel", "head", "labels", "fold"),
     benchmark:
-        paths.benchmark("score", "channel", "head", "fold")
+        paths.benchmark("score", "encoder", "channel", "head", "labels", "fold")
     conda:
         "../../envs/somnoflow.yaml"
     threads: 1
@@ -20,6 +20,7 @@ rule score:
         runtime=120,
     params:
         code=plan.code("score"),
+        cfg=plan.cfg("score"),
     shell:
         """
         python -m somnoflow.commands.score \
@@ -29,5 +30,42 @@ rule score:
             --predictions {output.predictions:q} \
             --fold {wildcards.fold} \
             --threads {threads} \
+            --cfg {params.cfg:q} \
+            --log {log:q}
+        """
+
+
+rule score_tuned:
+    input:
+        packed=plan.all_shards(paths.packed_index),
+        model=paths.tuned,
+        split=paths.split,
+    output:
+        predictions=plan.predictions_of("{tuning}-{head}"),
+    log:
+        paths.log("score_tuned", "encoder", "channel", "tuning", "head", "labels", "fold"),
+    benchmark:
+        paths.benchmark("score_tuned", "encoder", "channel", "tuning", "head", "labels", "fold")
+    conda:
+        "../../envs/somnoflow.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=240,
+        gpu=1,
+    params:
+        code=plan.code("score_tuned"),
+        cfg=plan.cfg("score_tuned"),
+    shell:
+        """
+        python -m somnoflow.commands.score_tuned \
+            --packed {input.packed:q} \
+            --model {input.model:q} \
+            --split {input.split:q} \
+            --predictions {output.predictions:q} \
+            --fold {wildcards.fold} \
+            --gpus {resources.gpu} \
+            --threads {threads} \
+            --cfg {params.cfg:q} \
             --log {log:q}
         """

@@ -1,7 +1,9 @@
-"""Train a probe on the scored epochs of a fold's training subjects."""
+"""Train a head on the scored epochs of a fold's training subjects."""
 
-from somnoflow.config.head_slice import HeadSlice
-from somnoflow.config.heads import Linear
+from pathlib import Path
+
+from somnoflow.config.heads import HeadSlice, Knn, Linear
+from somnoflow.data.subsets import read_labels
 from somnoflow.entry import Input, Output, command
 from somnoflow.models.heads import write_knn, write_linear
 from somnoflow.training.device import choose_device, prepare
@@ -15,8 +17,11 @@ def head(
     *,
     embeddings: Input,
     split: Input,
+    labels: Input,
     head: Output,
     training: Output,
+    resume: Path,
+    name: str,
     fold: int,
     threads: int,
     cfg: HeadSlice,
@@ -24,9 +29,8 @@ def head(
     """Train the probe that `cfg` describes; the linear one is chosen by the validation subjects."""
     prepare(choose_device(0), threads=threads)
     roles = read_roles(split, fold=fold)
-    train, val = (
-        read_labelled(embeddings, subjects=subjects) for subjects in (roles.train, roles.val)
-    )
+    train = read_labelled(embeddings, subjects=roles.train, labels=read_labels(labels))
+    val = read_labelled(embeddings, subjects=roles.val)
     if isinstance(cfg.recipe, Linear):
         rows = train_linear(
             train,
@@ -34,9 +38,11 @@ def head(
             cfg=cfg.recipe,
             keep=lambda probe, best: write_linear(head, probe, {"best_pass": best}),
         )
-    else:
+    elif isinstance(cfg.recipe, Knn):
         probe, rows = fit_knn(train, val, cfg=cfg.recipe)
         write_knn(head, probe)
+    else:
+        raise NotImplementedError(cfg.name)
     write_history(training, rows)
 
 

@@ -21,6 +21,8 @@ def pretrain(
     encoder: Output,
     training: Output,
     resume: Path,
+    tensorboard: Path,
+    name: str,
     fold: int,
     gpus: int,
     threads: int,
@@ -40,10 +42,10 @@ def pretrain(
     )
     for epochs, subjects in ((train, roles.pretrain), (val, roles.val)):
         require_subjects(subjects, epochs.table["subject"].unique(), where="the packed shards")
-    model = build_neuronet(cfg.pretrain, sampling_rate=cfg.sampling_rate)
+    model = build_neuronet(cfg.recipe, sampling_rate=cfg.sampling_rate)
     about = {
         "kind": "neuronet",
-        "preset": cfg.pretrain.preset,
+        "preset": cfg.recipe.preset,
         "architecture": model.architecture,
         "channel": cfg.channel,
         "sampling_rate": cfg.sampling_rate,
@@ -54,13 +56,13 @@ def pretrain(
         inputs=[*packed, split],
         fold=fold,
     )
-    kept = Resume(resume / cfg.channel / f"fold={fold}", key)
+    kept = Resume(resume / "pretrain" / name / f"fold={fold}", key)
     if not kept.finished:
         best, rows = fit(
             model,
             train=train,
             val=val,
-            cfg=cfg.pretrain,
+            cfg=cfg.recipe,
             about=about,
             folder=kept.folder,
             device=device,

@@ -19,6 +19,8 @@ def report(
     metrics: Inputs,
     predictions: Inputs,
     training: Inputs,
+    curves: Inputs,
+    counts: Inputs,
     page: Output,
     cfg: Report,
 ) -> None:
@@ -39,6 +41,10 @@ def report(
     training
         `results/pretrain/<encoder>/<channel>/fold=<k>/training.csv` and
         `results/heads/<encoder>/<channel>/<head>/fold=<k>/training.csv`.
+    curves
+        `metrics.json` of each model that was trained on a subset of the labels.
+    counts
+        `results/labels/labels=<subset>/fold=<k>/counts.json`.
     page
         HTML.
     cfg

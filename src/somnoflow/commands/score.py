@@ -1,5 +1,6 @@
 """Predict the stage of every epoch of a fold's validation and test subjects."""
 
+from somnoflow.config.score import ScoreSlice
 from somnoflow.entry import Input, Output, command
 from somnoflow.models.heads import load_head
 from somnoflow.training.device import choose_device, prepare
@@ -9,7 +10,14 @@ from somnoflow.training.scoring import score_subjects, write_predictions
 
 
 def score(
-    *, embeddings: Input, head: Input, split: Input, predictions: Output, fold: int, threads: int
+    *,
+    embeddings: Input,
+    head: Input,
+    split: Input,
+    predictions: Output,
+    fold: int,
+    threads: int,
+    cfg: ScoreSlice,
 ) -> None:
     """Score each epoch once; those without a usable signal get no stage."""
     prepare(choose_device(0), threads=threads)

@@ -2,11 +2,13 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from somnoflow.config.base import Section
+from somnoflow.config.context import SCORE_STRIDE, Context, ContextName, require_score_stride
 
-HeadName = Literal["linear", "knn"]
+ProbeName = Literal["linear", "knn"]
+HeadName = ProbeName | ContextName
 
 
 class Linear(Section):
@@ -29,10 +31,28 @@ class Knn(Section):
 
 
 class Heads(Section):
-    """Which probes are trained, and how."""
+    """Which heads are trained on frozen embeddings, and how."""
 
     names: list[HeadName] = Field(
-        default=["linear", "knn"], min_length=1, description="Probes to train."
+        default=["linear", "knn"],
+        min_length=1,
+        description="Heads to train: probes (`linear`, `knn`) see one epoch, context modules "
+        "(`lstm`, `transformer`, `lstm_transformer`, `mamba`, `mamba2`, `bimamba`) its "
+        "neighbours too.",
     )
     linear: Linear = Linear()
     knn: Knn = Knn()
+    context: Context = Context()
+    score_stride: int = SCORE_STRIDE
+
+    @model_validator(mode="after")
+    def _check(self) -> "Heads":
+        require_score_stride(self.score_stride, window=self.context.window)
+        return self
+
+
+class HeadSlice(Section):
+    """The recipe of the one head that is trained."""
+
+    name: HeadName
+    recipe: Linear | Knn | Context

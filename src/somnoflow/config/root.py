@@ -9,8 +9,10 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 
 from somnoflow.config.base import ConfigError, Section
 from somnoflow.config.evaluate import Evaluate
+from somnoflow.config.finetune import Finetune
 from somnoflow.config.folder import expand
 from somnoflow.config.heads import Heads
+from somnoflow.config.label_efficiency import LabelEfficiency
 from somnoflow.config.pack import Pack
 from somnoflow.config.pretrain import Pretrain
 from somnoflow.config.report import Report
@@ -63,6 +65,8 @@ class Config(Section):
     split: Split = Split()
     pretrain: Pretrain = Pretrain()
     heads: Heads = Heads()
+    finetune: Finetune = Finetune()
+    label_efficiency: LabelEfficiency = LabelEfficiency()
     evaluate: Evaluate = Evaluate()
     report: Report = Report()
 
@@ -80,6 +84,12 @@ class Config(Section):
             raise ValueError(
                 f"pretrain.channels names {', '.join(missing)}, wanted channels of "
                 f"signals.channels: {', '.join(self.signals.channels)}"
+            )
+        absent = [name for name in self.split.external if name not in self.datasets]
+        if absent:
+            raise ValueError(
+                f"split.external names {', '.join(absent)}, wanted some of datasets: "
+                f"{', '.join(self.datasets)}"
             )
         return self
 

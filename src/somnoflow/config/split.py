@@ -25,4 +25,9 @@ class Split(Section):
         description="Share of a fold's training subjects whose labels are hidden: "
         "they serve pre-training only.",
     )
+    external: list[str] = Field(
+        default=[],
+        description="Datasets whose subjects are test subjects only: nothing is trained on them or "
+        "chosen by them, labelled or not. They are dealt over the folds like the others.",
+    )
     seed: int = Field(1, ge=0, description="Seed of the draw.")

@@ -35,6 +35,32 @@ _COLUMNS = (
 _NIGHT = pl.struct("dataset", "subject", "recording")
 
 
+def read_usable(indexes: Sequence[Path], *, subjects: Collection[str]) -> pl.DataFrame:
+    """Give the epochs of some subjects in which any of the packed channels carries a signal.
+
+    Returns
+    -------
+    `dataset`, `subject`, `recording`, `epoch`, `stage`, sorted by the first four.
+
+    Raises
+    ------
+    DigestError
+        When an epoch table is not the one its index names.
+    """
+    keys = ["dataset", "subject", "recording", "epoch"]
+    tables = []
+    for path in sorted(indexes):
+        index = json.loads(path.read_text(encoding="utf-8"))
+        table_path = path.with_name("epochs.parquet")
+        require_sha256(table_path, index["sha256"]["epochs.parquet"], made_by="pack")
+        table = pl.scan_parquet(table_path, hive_partitioning=False).filter(
+            pl.col("subject").is_in(sorted(subjects)),
+            pl.any_horizontal(_usable(channel) for channel in index["channels"]),
+        )
+        tables.append(table.select(*keys, "stage").collect())
+    return pl.concat(tables).sort(keys)
+
+
 class PackedEpochs:
     """Some channels of the packed epochs of some subjects.
 
@@ -190,17 +216,17 @@ class _Signals:
 
 def _read_table(path: Path, *, channels: Sequence[str], shard: int) -> pl.DataFrame:
     """Read what is needed of a shard's epoch table; `row` is the epoch's place in the file."""
-    usable = [
-        (pl.col(f"{channel}_quality") & int(UNUSABLE) == 0) & (pl.col(f"{channel}_gain") != 0)
-        for channel in channels
-    ]
     return pl.read_parquet(path).select(
         *_COLUMNS,
         *(f"{channel}_{name}" for channel in channels for name in ("center", "gain")),
-        usable=pl.all_horizontal(usable),
+        usable=pl.all_horizontal(_usable(channel) for channel in channels),
         shard=pl.lit(shard, pl.Int32),
         row=pl.int_range(pl.len(), dtype=pl.Int64),
     )
+
+
+def _usable(channel: str) -> pl.Expr:
+    return (pl.col(f"{channel}_quality") & int(UNUSABLE) == 0) & (pl.col(f"{channel}_gain") != 0)
 
 
 def _matrix(table: pl.DataFrame, columns: Sequence[str]) -> npt.NDArray[np.float32]:

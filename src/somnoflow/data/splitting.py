@@ -41,15 +41,18 @@ def make_split(counts: StageCounts, split: Split) -> dict[str, Any]:
     Returns
     -------
     `folds`: for each the sorted subjects of `pretrain` (all that training may see, labelled or
-    not), `train`, `val` and `test`; `unscored`: subjects without labels, pre-training only.
+    not), `train`, `val` and `test`; `unscored`: subjects without labels, pre-training only;
+    `external`: subjects that are tested only.
 
     Raises
     ------
     ValueError
         When there are too few labelled subjects for the folds.
     """
-    labelled = sorted(subject for subject, stages in counts.items() if sum(stages.values()))
-    unscored = sorted(set(counts) - set(labelled))
+    outside = [subject for subject in counts if subject.split("/")[0] in split.external]
+    inside = sorted(set(counts) - set(outside))
+    labelled = [subject for subject in inside if sum(counts[subject].values())]
+    unscored = sorted(set(inside) - set(labelled))
     # Two folds take half of the subjects for the test, and two are needed beside them.
     least = 4 if split.folds == 2 else split.folds
     if len(labelled) < least:
@@ -61,6 +64,7 @@ def make_split(counts: StageCounts, split: Split) -> dict[str, Any]:
         )
     folds = []
     sizes = [len(part) for part in np.array_split(labelled, split.folds)]
+    judged = _deal_external(outside, counts, split)
     for number, test in enumerate(_deal(labelled, counts, sizes=sizes, seed=split.seed)):
         rest = sorted(set(labelled) - set(test))
         val = _draw(rest, counts, share=split.validation, seed=split.seed)
@@ -76,10 +80,21 @@ def make_split(counts: StageCounts, split: Split) -> dict[str, Any]:
                 "pretrain": sorted([*train, *unscored]),
                 "train": sorted(set(train) - set(hidden)),
                 "val": val,
-                "test": test,
+                "test": sorted([*test, *judged[number]]),
             }
         )
-    return {"folds": folds, "unscored": unscored}
+    return {"folds": folds, "unscored": unscored, "external": sorted(outside)}
+
+
+def _deal_external(subjects: Sequence[str], counts: StageCounts, split: Split) -> list[list[str]]:
+    """Deal the labelled subjects of external datasets over the folds, where they are tested."""
+    labelled = sorted(subject for subject in subjects if sum(counts[subject].values()))
+    filled = min(split.folds, len(labelled))
+    empty: list[list[str]] = [[] for _ in range(split.folds - filled)]
+    if not filled:
+        return empty
+    sizes = [len(part) for part in np.array_split(labelled, filled)]
+    return _deal(labelled, counts, sizes=sizes, seed=split.seed) + empty
 
 
 def _draw(subjects: Sequence[str], counts: StageCounts, *, share: float, seed: int) -> list[str]:

@@ -45,14 +45,21 @@ def read_parts(index: Path, *, subjects: Collection[str]) -> Iterator[pl.DataFra
         yield table.filter(pl.col("subject").is_in(sorted(subjects))).collect()
 
 
-def read_labelled(index: Path, *, subjects: Collection[str]) -> Labelled:
-    """Read the usable scored epochs of some subjects; raise `ValueError` where one is missing."""
+def read_labelled(
+    index: Path, *, subjects: Collection[str], labels: pl.DataFrame | None = None
+) -> Labelled:
+    """Read the usable scored epochs of some subjects; raise `ValueError` where one is missing.
+
+    Only those of `labels` where it is given (`dataset`, `subject`, `recording`, `epoch`).
+    """
     dimension = read_dimension(index)
     embeddings, stages = [], []
     found: set[str] = set()
     for part in read_parts(index, subjects=subjects):
         found.update(part["subject"])
         table = part.filter(pl.col("usable") & (pl.col("stage") >= 0))
+        if labels is not None:
+            table = table.join(labels, on=labels.columns, how="semi", maintain_order="left")
         embeddings.append(to_matrix(table["embedding"], dimension=dimension))
         stages.append(table["stage"].to_numpy().astype(np.int64))
     require_subjects(subjects, found, where=str(index))

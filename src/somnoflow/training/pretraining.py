@@ -14,7 +14,7 @@ from lightning.pytorch.plugins.environments import LightningEnvironment
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from somnoflow.config.pretrain import Pretrain
+from somnoflow.config.pretrain import Recipe
 from somnoflow.data.packed import PackedEpochs
 from somnoflow.models.neuronet import NeuroNet, neuronet
 from somnoflow.stages import EPOCH_SECONDS
@@ -42,7 +42,7 @@ class Pretraining(pl.LightningModule):
         Optimiser steps of the whole training.
     """
 
-    def __init__(self, model: NeuroNet, *, cfg: Pretrain, steps: int) -> None:
+    def __init__(self, model: NeuroNet, *, cfg: Recipe, steps: int) -> None:
         super().__init__()
         self.model = model
         self.cfg = cfg
@@ -145,7 +145,7 @@ def rate_factor(step: int, *, steps: int, warmup: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising)))
 
 
-def build_neuronet(cfg: Pretrain, *, sampling_rate: int) -> NeuroNet:
+def build_neuronet(cfg: Recipe, *, sampling_rate: int) -> NeuroNet:
     """Build the model of a configuration with the initial weights of its seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_of(cfg.seed, WEIGHTS))
@@ -166,7 +166,7 @@ def fit(
     *,
     train: PackedEpochs,
     val: PackedEpochs,
-    cfg: Pretrain,
+    cfg: Recipe,
     about: dict[str, Any],
     folder: Path,
     device: torch.device,
@@ -245,7 +245,7 @@ def fit(
 
 
 def _trainer(
-    cfg: Pretrain, *, passes: PassCheckpoints, folder: Path, device: torch.device
+    cfg: Recipe, *, passes: PassCheckpoints, folder: Path, device: torch.device
 ) -> pl.Trainer:
     # A bar is for a person who watches; a log gets the one line per pass of PassCheckpoints.
     bar = [PassBar()] if sys.stdout.isatty() and sys.stderr.isatty() else []

@@ -1,0 +1,34 @@
+"""Draw the labels of a fold's training subjects that heads may see."""
+
+import logging
+
+import polars as pl
+
+from somnoflow.config.subset import SubsetSlice
+from somnoflow.data.packed import read_usable
+from somnoflow.data.subsets import count_labels, draw_labels, write_labels
+from somnoflow.entry import Input, Inputs, Output, command
+from somnoflow.io.atomic import write_json
+from somnoflow.training.roles import read_roles
+
+log = logging.getLogger(__name__)
+
+
+def subset(
+    *, packed: Inputs, split: Input, labels: Output, counts: Output, fold: int, cfg: SubsetSlice
+) -> None:
+    """Write which scored epochs a head may be trained on, and how many there are."""
+    roles = read_roles(split, fold=fold)
+    scored = read_usable(packed, subjects=roles.train).filter(pl.col("stage") >= 0)
+    drawn = draw_labels(scored, subset=cfg)
+    sizes = count_labels(drawn, scored, subset=cfg)
+    write_labels(labels, drawn)
+    write_json(counts, sizes)
+    log.info(
+        "labels of %d epochs of %d subjects, of %d and %d",
+        sizes["epochs"], sizes["subjects"], sizes["of"]["epochs"], sizes["of"]["subjects"],
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    command(subset)

@@ -1,0 +1,44 @@
+# Train encoder and context module together on labelled signals.
+
+
+rule finetune:
+    input:
+        packed=plan.all_shards(paths.packed_index),
+        split=paths.split,
+        labels=paths.labels,
+        encoder=plan.start,
+    output:
+        model=paths.tuned,
+        training=paths.tuned_training,
+    log:
+        paths.log("finetune", "encoder", "channel", "tuning", "head", "labels", "fold"),
+    benchmark:
+        paths.benchmark("finetune", "encoder", "channel", "tuning", "head", "labels", "fold")
+    conda:
+        "../../envs/somnoflow.yaml"
+    threads: 1
+    resources:
+        mem_mb=8000,
+        runtime=1440,
+        gpu=1,
+    params:
+        code=plan.code("finetune"),
+        cfg=plan.cfg("finetune"),
+        resume=paths.resume,
+    shell:
+        """
+        python -m somnoflow.commands.finetune \
+            --packed {input.packed:q} \
+            --split {input.split:q} \
+            --labels {input.labels:q} \
+            --encoder {input.encoder:q} \
+            --model {output.model:q} \
+            --training {output.training:q} \
+            --resume {params.resume:q} \
+            --name {wildcards.encoder}/{wildcards.channel}/{wildcards.tuning}-{wildcards.head} \
+            --fold {wildcards.fold} \
+            --gpus {resources.gpu} \
+            --threads {threads} \
+            --cfg {params.cfg:q} \
+            --log {log:q}
+        """

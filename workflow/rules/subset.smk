@@ -1,0 +1,34 @@
+# Draw the labels that heads may see: all, or a share by subject or by epoch.
+
+
+rule subset:
+    input:
+        packed=plan.all_shards(paths.packed_index),
+        split=paths.split,
+    output:
+        labels=paths.labels,
+        counts=paths.labels_counts,
+    log:
+        paths.log("subset", "labels", "fold"),
+    benchmark:
+        paths.benchmark("subset", "labels", "fold")
+    conda:
+        "../../envs/somnoflow.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        code=plan.code("subset"),
+        cfg=plan.cfg("subset"),
+    shell:
+        """
+        python -m somnoflow.commands.subset \
+            --packed {input.packed:q} \
+            --split {input.split:q} \
+            --labels {output.labels:q} \
+            --counts {output.counts:q} \
+            --fold {wildcards.fold} \
+            --cfg {params.cfg:q} \
+            --log {log:q}
+        """
