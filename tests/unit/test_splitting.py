@@ -155,3 +155,22 @@ def test_folds_are_more_alike_than_by_chance() -> None:
         names = rng.permutation(sorted(cohort))
         chance.append(spread([list(part) for part in np.array_split(names, 4)]))
     assert spread(made) < min(chance)
+
+
+def test_one_fold_tests_nobody_and_uses_everybody() -> None:
+    made = make_split(cohort_of(8), Split(folds=1, validation=0.25))
+    (fold,) = made["folds"]
+    assert fold["test"] == []
+    assert len(fold["val"]) == 2
+    assert set(fold["train"]) == set(cohort_of(8)) - set(fold["val"])
+
+
+def test_a_cohort_without_labels_is_pretrained_on_and_validated() -> None:
+    cohort = {f"d/S{number:02}": Counter[str]() for number in range(8)}
+    (fold,) = make_split(cohort, Split(folds=1, validation=0.25))["folds"]
+    assert (fold["train"], fold["test"], len(fold["val"])) == ([], [], 2)
+    assert set(fold["pretrain"]) == set(cohort) - set(fold["val"])
+    with pytest.raises(ValueError, match=r"0 subjects have scored.*set split\.folds to 1"):
+        make_split(cohort, Split(folds=4))
+    with pytest.raises(ValueError, match="1 subjects are left for training and validation"):
+        make_split({"d/S00": Counter[str]()}, Split(folds=1))

@@ -47,28 +47,22 @@ def make_split(counts: StageCounts, split: Split) -> dict[str, Any]:
     Raises
     ------
     ValueError
-        When there are too few labelled subjects for the folds.
+        When there are too few labelled subjects for the folds, or too few at all.
     """
     outside = [subject for subject in counts if subject.split("/")[0] in split.external]
     inside = sorted(set(counts) - set(outside))
     labelled = [subject for subject in inside if sum(counts[subject].values())]
     unscored = sorted(set(inside) - set(labelled))
-    # Two folds take half of the subjects for the test, and two are needed beside them.
-    least = 4 if split.folds == 2 else split.folds
-    if len(labelled) < least:
-        possible = f"Set split.folds to {len(labelled)} or add subjects"
-        raise ValueError(
-            f"{len(labelled)} subjects have scored, usable epochs; wanted at least "
-            f"{least} for {split.folds} folds with train, val and test subjects. "
-            f"{possible if len(labelled) > 2 else 'Add subjects: no split has fewer than 3'}"
-        )
-    folds = []
-    sizes = [len(part) for part in np.array_split(labelled, split.folds)]
+    _require_labelled(labelled, folds=split.folds)
     judged = _deal_external(outside, counts, split)
-    for number, test in enumerate(_deal(labelled, counts, sizes=sizes, seed=split.seed)):
-        rest = sorted(set(labelled) - set(test))
+    tests = _deal_evenly(labelled, counts, split) if split.folds > 1 else [[]]
+    # Where nobody has labels, those without are all there is to choose by.
+    known = labelled or unscored
+    folds = []
+    for number, test in enumerate(tests):
+        rest = sorted(set(known) - set(test))
         val = _draw(rest, counts, share=split.validation, seed=split.seed)
-        train = sorted(set(rest) - set(val))
+        train = sorted(set(rest) & set(labelled) - set(val))
         hidden = (
             _draw(train, counts, share=split.unlabelled, seed=split.seed)
             if split.unlabelled
@@ -77,7 +71,7 @@ def make_split(counts: StageCounts, split: Split) -> dict[str, Any]:
         folds.append(
             {
                 "fold": number,
-                "pretrain": sorted([*train, *unscored]),
+                "pretrain": sorted({*train, *unscored} - set(val)),
                 "train": sorted(set(train) - set(hidden)),
                 "val": val,
                 "test": sorted([*test, *judged[number]]),
@@ -86,15 +80,37 @@ def make_split(counts: StageCounts, split: Split) -> dict[str, Any]:
     return {"folds": folds, "unscored": unscored, "external": sorted(outside)}
 
 
+def _require_labelled(labelled: Sequence[str], *, folds: int) -> None:
+    # Two folds take half of the subjects for the test, and two are needed beside them.
+    least = {1: 0, 2: 4}.get(folds, folds)
+    if len(labelled) < least:
+        if not labelled:
+            advice = (
+                "To pre-train on recordings without labels set split.folds to 1 and ask for the "
+                "target 'pretrained'"
+            )
+        elif len(labelled) > 2:
+            advice = f"Set split.folds to {len(labelled)} or add subjects"
+        else:
+            advice = "Add subjects: no split with test subjects has fewer than 3"
+        raise ValueError(
+            f"{len(labelled)} subjects have scored, usable epochs; wanted at least "
+            f"{least} for {folds} folds with train, val and test subjects. {advice}"
+        )
+
+
 def _deal_external(subjects: Sequence[str], counts: StageCounts, split: Split) -> list[list[str]]:
     """Deal the labelled subjects of external datasets over the folds, where they are tested."""
     labelled = sorted(subject for subject in subjects if sum(counts[subject].values()))
-    filled = min(split.folds, len(labelled))
+    return _deal_evenly(labelled, counts, split) if labelled else [[] for _ in range(split.folds)]
+
+
+def _deal_evenly(subjects: Sequence[str], counts: StageCounts, split: Split) -> list[list[str]]:
+    """Deal the subjects into folds of equal size, or one more; the last may stay empty."""
+    filled = min(split.folds, len(subjects))
+    sizes = [len(part) for part in np.array_split(subjects, filled)]
     empty: list[list[str]] = [[] for _ in range(split.folds - filled)]
-    if not filled:
-        return empty
-    sizes = [len(part) for part in np.array_split(labelled, filled)]
-    return _deal(labelled, counts, sizes=sizes, seed=split.seed) + empty
+    return _deal(subjects, counts, sizes=sizes, seed=split.seed) + empty
 
 
 def _draw(subjects: Sequence[str], counts: StageCounts, *, share: float, seed: int) -> list[str]:
