@@ -120,7 +120,7 @@ def test_too_few_subjects_after_the_test_role() -> None:
         make_split(cohort_of(3), Split(folds=2))
     with pytest.raises(ValueError, match=r"wanted at least 5 for 5 folds.*Set split\.folds to 4 "):
         make_split(cohort_of(4), Split(folds=5))
-    with pytest.raises(ValueError, match="Add subjects: no split has fewer than 3"):
+    with pytest.raises(ValueError, match="Add subjects: no split with test"):
         make_split(cohort_of(2), Split(folds=2))
 
 
