@@ -62,7 +62,7 @@ def test_a_key_like_no_other_gets_no_guess() -> None:
 @pytest.mark.parametrize(
     ("key", "value", "allowed"),
     [("shards", 0, "greater than or equal to 1"), ("shards", "many", "integer"),
-     ("simulate.hours", 0, "0.1"), ("split.folds", 1, "2"), ("split.validation", 1, "less than 1"),
+     ("simulate.hours", 0, "0.1"), ("split.folds", 0, "1"), ("split.validation", 1, "less than 1"),
      ("pretrain.preset", "XL", "'tiny', 'T'"), ("heads.names", ["lineal"], "'linear'"),
      ("signals.channels", ["EEG_C5"], "'EEG_C4', 'EEG_C3'"), ("evaluate.resamples", 5, "100"),
      ("report.hypnograms", -1, "0"), ("strict", "maybe", "boolean"), ("simulate", None, "dict"),

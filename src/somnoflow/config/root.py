@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
@@ -153,11 +153,16 @@ def _explain(mistake: dict[str, Any], model: type[BaseModel]) -> str:
 
 
 def _fields_at(model: type[BaseModel], location: tuple[Any, ...]) -> list[str]:
+    named = False  # the last key was a mapping's: the next one is a name of the user's
     for part in location:
+        if named:
+            named = False
+            continue
         field = model.model_fields.get(str(part))
         kinds = (field.annotation, *get_args(field.annotation)) if field is not None else ()
         models = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
         if not models:
             return []
         model = models[0]
+        named = field is not None and get_origin(field.annotation) is dict
     return sorted(model.model_fields)
