@@ -66,6 +66,52 @@ def read_labelled(
     return Labelled(np.concatenate(embeddings), np.concatenate(stages))
 
 
+class EmbeddedEpochs:
+    """All embedded epochs of some subjects, held in memory for windows over them.
+
+    A million usable epochs (about a thousand nights) of D = 768 values take 3 GB.
+
+    Parameters
+    ----------
+    index
+        `index.json` of the embeddings.
+    subjects
+        Subject keys (`dataset/subject`).
+
+    Attributes
+    ----------
+    table
+        One row per epoch, sorted by dataset, subject, recording and epoch: these, `onset_s`,
+        `stage` (-1 unscored) and `usable`.
+    dimension
+        D.
+
+    Raises
+    ------
+    ValueError
+        When a subject is not embedded.
+    DigestError
+        When a part is not the one that the index names.
+    """
+
+    def __init__(self, index: Path, *, subjects: Collection[str]) -> None:
+        self.dimension = read_dimension(index)
+        tables, matrices = [], []
+        for part in read_parts(index, subjects=subjects):
+            tables.append(part.drop("embedding"))
+            matrices.append(to_matrix(part.filter("usable")["embedding"], dimension=self.dimension))
+        self._embeddings = np.concatenate(matrices)
+        table = pl.concat(tables).with_columns(place=pl.col("usable").cum_sum().cast(pl.Int64) - 1)
+        require_subjects(subjects, table["subject"].unique(), where=str(index))
+        table = table.sort("dataset", "subject", "recording", "epoch")
+        self._place = table["place"].to_numpy()
+        self.table = table.drop("place")
+
+    def read(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        """Give the embeddings (B, D) of usable epochs, rows (B,) of `table`."""
+        return self._embeddings[self._place[rows]]
+
+
 def to_matrix(embeddings: pl.Series, *, dimension: int) -> npt.NDArray[np.float32]:
     """Give embeddings without nulls as an array (N, D)."""
     return np.array(embeddings.explode().to_numpy(), np.float32).reshape(-1, dimension)

@@ -7,14 +7,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from sklearn.metrics import accuracy_score, f1_score
 from torch.nn.functional import cross_entropy
 
 from somnoflow.config.heads import Knn, Linear
-from somnoflow.models.heads import Floats, KnnProbe, LinearProbe
-from somnoflow.stages import STAGE_NAMES
+from somnoflow.models.heads import KnnProbe, LinearProbe
 from somnoflow.training.embedded import Labelled
 from somnoflow.training.seeds import MASKS, ORDER, WEIGHTS, numpy_generator, seed_of
+from somnoflow.training.validation import require_stages, validation_scores
 
 log = logging.getLogger(__name__)
 
@@ -40,8 +39,8 @@ def train_linear(
     -------
     One row of training.csv per pass.
     """
-    _require(train, role="training")
-    _require(val, role="validation")
+    require_stages(train.stages, role="training")
+    require_stages(val.stages, role="validation")
     batch_size = min(cfg.batch_size, len(train))
     if batch_size < cfg.batch_size:
         log.warning(
@@ -109,12 +108,12 @@ def _validate(probe: LinearProbe, val: Labelled) -> Row:
     probe.eval()
     logits = probe(torch.from_numpy(val.embeddings))
     loss = cross_entropy(logits, torch.from_numpy(val.stages))
-    return {"val_loss": loss.item(), **_scores(probe.predict_proba(val.embeddings), val)}
+    return {"val_loss": loss.item(), **_score(probe, val)}
 
 
 def fit_knn(train: Labelled, val: Labelled, *, cfg: Knn) -> tuple[KnnProbe, list[Row]]:
     """Fit the nearest-neighbours probe; its one row of training.csv has no losses."""
-    _require(train, role="training")
+    require_stages(train.stages, role="training")
     probe = KnnProbe.fit(
         train.embeddings, train.stages, components=cfg.components, neighbours=cfg.neighbours
     )
@@ -130,33 +129,9 @@ def fit_knn(train: Labelled, val: Labelled, *, cfg: Knn) -> tuple[KnnProbe, list
         )  # fmt: skip
     scores: Row = {"val_accuracy": None, "val_macro_f1": None}
     if len(val):
-        scores = _scores(probe.predict_proba(val.embeddings), val)
+        scores = _score(probe, val)
     return probe, [{"pass": 1, "train_loss": None, "val_loss": None, **scores, "best": 1}]
 
 
-def _scores(probabilities: Floats, val: Labelled) -> Row:
-    predicted = probabilities.argmax(axis=1)
-    # Stages that no validation epoch has cannot be recalled and would only divide the mean.
-    stages = np.unique(val.stages)
-    return {
-        "val_accuracy": float(accuracy_score(val.stages, predicted)),
-        "val_macro_f1": float(
-            f1_score(val.stages, predicted, labels=stages, average="macro", zero_division=0)
-        ),
-    }
-
-
-def _require(epochs: Labelled, *, role: str) -> None:
-    if len(epochs) < 2:
-        raise ValueError(
-            f"the {role} subjects have {len(epochs)} usable scored epochs, wanted at least 2"
-        )
-    seen = set(epochs.stages.tolist())
-    missing = [name for code, name in enumerate(STAGE_NAMES) if code not in seen]
-    if missing:
-        log.warning(
-            "no %s epoch of stage %s: %s",
-            role,
-            ", ".join(missing),
-            "it will never be predicted" if role == "training" else "its F1 is left out",
-        )
+def _score(probe: LinearProbe | KnnProbe, val: Labelled) -> Row:
+    return validation_scores(val.stages, probe.predict_proba(val.embeddings).argmax(axis=1))
