@@ -17,20 +17,21 @@ import torch
 from packed_shards import ROLES, Cohort, make_cohort, write_json
 
 from somnoflow.commands.pretrain import pretrain
-from somnoflow.config.pretrain import Pretrain, PretrainSlice
+from somnoflow.config.pretrain import PretrainSlice, Recipe
 from somnoflow.data.packed import PackedEpochs
 from somnoflow.models.neuronet import Losses, NeuroNet
 from somnoflow.models.pretrained import load_frozen, load_neuronet
 from somnoflow.models.weights import read_tensors
 from somnoflow.training import pretraining
 from somnoflow.training.pretraining import Pretraining, TrainingError, build_neuronet
+from somnoflow.training.resume import CheckpointError
 
 SETTINGS = {"passes": 3, "batch_size": 8, "frame_step": 1.5}
 
 
 def make_slice(**changes: object) -> PretrainSlice:
     return PretrainSlice(
-        channel="EEG_C4", sampling_rate=100, pretrain=Pretrain(**{**SETTINGS, **changes})
+        channel="EEG_C4", sampling_rate=100, recipe=Recipe(**{**SETTINGS, **changes})
     )
 
 
@@ -42,6 +43,8 @@ def run(cohort: Cohort, folder: Path, **changes: object) -> Path:
         encoder=folder / "encoder.safetensors",
         training=folder / "training.csv",
         resume=folder / "resume",
+        tensorboard=folder / "tensorboard",
+        name="neuronet/EEG_C4",
         fold=0,
         gpus=0,
         threads=1,
@@ -80,8 +83,9 @@ def test_outputs_are_complete_and_nothing_is_left(shared: Cohort, whole: Path) -
     results = {"encoder.safetensors", "training.csv"}
     assert {path.name for path in whole.iterdir() if path.is_file()} == results
     kept = [path for path in (whole / "resume").rglob("*") if path.is_file()]
-    assert sorted(path.name for path in kept) == sorted(results)
-    assert files(kept[0].parent) == files(whole)
+    assert {path.name for path in kept} == {"weights.safetensors", "training.csv"}
+    assert (kept[0].parent / "weights.safetensors").read_bytes() == files(whole)[0]
+    assert (kept[0].parent / "training.csv").read_bytes() == files(whole)[1]
     model, about = load_neuronet(whole / "encoder.safetensors")
     assert (about["channel"], about["sampling_rate"], about["format"]) == ("EEG_C4", 100, 1)
     assert about["best_pass"] == table.filter(pl.col("best") == 1)["pass"].item()
@@ -91,7 +95,7 @@ def test_outputs_are_complete_and_nothing_is_left(shared: Cohort, whole: Path) -
 def test_best_weights_come_from_disk_and_give_their_loss_again(shared: Cohort, whole: Path) -> None:
     """Defect N3: the reloaded model reproduces the validation loss it was chosen for."""
     model, _ = load_frozen(whole / "encoder.safetensors")
-    cfg = make_slice().pretrain
+    cfg = make_slice().recipe
     epochs = PackedEpochs(shared.packed, channels=["EEG_C4"], subjects=ROLES["val"])
     rows = epochs.rows(scored=False)
     module = Pretraining(model, cfg=cfg, steps=1)
@@ -161,6 +165,7 @@ def test_killed_training_continues_and_ends_bit_equal(shared: Cohort, tmp_path: 
         "--packed", *map(str, shared.packed), "--split", str(shared.split),
         "--encoder", str(tmp_path / "encoder.safetensors"),
         "--training", str(tmp_path / "training.csv"), "--resume", str(tmp_path / "resume"),
+        "--tensorboard", str(tmp_path / "tensorboard"), "--name", "neuronet/EEG_C4",
         "--fold", "0", "--gpus", "0", "--threads", "1",
         "--cfg", make_slice(passes=passes).model_dump_json(),
     ]  # fmt: skip
@@ -249,14 +254,40 @@ def test_missing_best_weights_are_named(
         with pytest.raises(OSError, match="disk full"):
             run(shared, tmp_path, passes=1)
     next((tmp_path / "resume").glob("**/best-1.safetensors")).unlink()
-    with pytest.raises(FileNotFoundError, match=r"best-1\.safetensors is missing .* Delete the"):
+    with pytest.raises(CheckpointError, match=r"best-1\.safetensors is missing .* Delete the"):
+        run(shared, tmp_path, passes=1)
+
+
+@pytest.mark.parametrize("damage", ["truncated", "garbage", "empty", "flipped"])
+def test_a_damaged_checkpoint_is_named(
+    shared: Cohort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError("disk full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("somnoflow.commands.pretrain.shutil.copyfile", full)
+        with pytest.raises(OSError, match="disk full"):
+            run(shared, tmp_path, passes=1)
+    (state,) = checkpoints(tmp_path)
+    content = state.read_bytes()
+    middle = len(content) // 2
+    state.write_bytes(
+        {
+            "truncated": content[:middle],
+            "garbage": b"not even a checkpoint",
+            "empty": b"",
+            "flipped": content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :],
+        }[damage]
+    )
+    with pytest.raises(CheckpointError, match=r"last\.ckpt .* is damaged.* Delete the folder"):
         run(shared, tmp_path, passes=1)
 
 
 def test_a_checkpoint_of_other_settings_is_not_continued(
     shared: Cohort, whole: Path, tmp_path: Path
 ) -> None:
-    stale = tmp_path / "resume/EEG_C4/fold=0/0123456789abcdef"
+    stale = tmp_path / "resume/pretrain/neuronet/EEG_C4/fold=0/0123456789abcdef"
     stale.mkdir(parents=True)
     (stale / "last.ckpt").write_bytes(b"not even a checkpoint")
     assert files(run(shared, tmp_path)) == files(whole)
@@ -280,7 +311,7 @@ def test_validation_subjects_do_reach_the_choice(whole: Path, tmp_path: Path) ->
 
 
 def test_seed_changes_the_weights() -> None:
-    one, again, other = (build_neuronet(Pretrain(seed=s), sampling_rate=100) for s in (1, 1, 2))
+    one, again, other = (build_neuronet(Recipe(seed=s), sampling_rate=100) for s in (1, 1, 2))
     assert torch.equal(one.patch_embed.weight, again.patch_embed.weight)
     assert not torch.equal(one.patch_embed.weight, other.patch_embed.weight)
 
@@ -325,6 +356,8 @@ def test_another_sampling_rate_is_named(shared: Cohort, tmp_path: Path) -> None:
             encoder=tmp_path / "e",
             training=tmp_path / "t",
             resume=tmp_path / "r",
+            tensorboard=tmp_path / "tb",
+            name="neuronet/EEG_C4",
             fold=0,
             gpus=0,
             threads=1,

@@ -12,7 +12,7 @@ from somnoflow.training.batches import PassOrder, validation_batches
 from somnoflow.training.device import choose_device
 from somnoflow.training.history import write_history
 from somnoflow.training.pretraining import rate_factor
-from somnoflow.training.resume import resume_key
+from somnoflow.training.resume import Choice, resume_key
 from somnoflow.training.roles import read_roles, require_subjects
 from somnoflow.training.seeds import seed_of
 
@@ -113,3 +113,9 @@ def test_device_is_the_cpu_unless_a_gpu_is_granted_and_there() -> None:
 def test_history_keeps_every_digit(tmp_path: Path) -> None:
     write_history(tmp_path / "h.csv", [{"pass": 1, "loss": 0.1 + 0.2, "val": None}])
     assert (tmp_path / "h.csv").read_bytes() == b"pass,loss,val\n1,0.30000000000000004,\n"
+
+
+def test_the_best_pass_is_the_first_with_the_lowest_or_highest_value() -> None:
+    rows = [{"pass": n, "x": x} for n, x in enumerate((2.0, 1.0, 3.0, 1.0, 3.0), start=1)]
+    assert Choice("x").best(rows)["pass"] == 2
+    assert Choice("x", highest=True).best(rows)["pass"] == 3

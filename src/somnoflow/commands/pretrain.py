@@ -68,7 +68,7 @@ def pretrain(
             device=device,
         )
         kept.finish(best, rows)
-    shutil.copyfile(kept.encoder, encoder)
+    shutil.copyfile(kept.weights, encoder)
     shutil.copyfile(kept.training, training)
 
 

@@ -19,7 +19,7 @@ from somnoflow.data.packed import PackedEpochs
 from somnoflow.models.neuronet import NeuroNet, neuronet
 from somnoflow.stages import EPOCH_SECONDS
 from somnoflow.training.batches import EpochBatches, PassOrder, validation_batches
-from somnoflow.training.resume import PassCheckpoints
+from somnoflow.training.resume import Choice, PassCheckpoints
 from somnoflow.training.seeds import MASKS, VALIDATION, WEIGHTS, seed_of, torch_generator
 
 log = logging.getLogger(__name__)
@@ -223,11 +223,11 @@ def fit(
     )  # fmt: skip
     val_batches = validation_batches(val_rows, batch_size=batch_size, seed=cfg.seed)
     module = Pretraining(model, cfg=cfg, steps=cfg.passes * len(order))
-    passes = PassCheckpoints(folder, weights=lambda: (model.state_dict(), about))
+    passes = PassCheckpoints(
+        folder, weights=lambda: (model.state_dict(), about), choice=Choice("val_loss")
+    )
     folder.mkdir(parents=True, exist_ok=True)
-    done = passes.checkpoint if passes.checkpoint.exists() else None
-    if done:
-        log.info("continuing after the last finished pass, from %s", done)
+    done = passes.find_checkpoint()
     with warnings.catch_warnings():
         _silence_lightning()
         _trainer(cfg, passes=passes, folder=folder, device=device).fit(
@@ -240,8 +240,7 @@ def fit(
         )
     if len(passes.rows) != cfg.passes:
         raise TrainingError(f"training stopped after {len(passes.rows)} of {cfg.passes} passes")
-    best = passes.best_pass
-    return passes.best_weights, [{**row, "best": int(row["pass"] == best)} for row in passes.rows]
+    return passes.best_weights, passes.rows_with_best()
 
 
 def _trainer(

@@ -13,7 +13,9 @@ are copied instead of trained once more.
 
 import logging
 import shutil
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,33 @@ log = logging.getLogger(__name__)
 
 CHECKPOINT = "last.ckpt"
 
+Row = dict[str, Any]
+
+
+class CheckpointError(ValueError):
+    """A training cannot be continued from what lies on disk."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which pass of a training is kept: the one with the best value of a column of its rows.
+
+    Parameters
+    ----------
+    column
+        Such as `val_loss`; measured on validation subjects.
+    highest
+        Whether the highest value is the best, else the lowest; of equals the first.
+    """
+
+    column: str
+    highest: bool = False
+
+    def best(self, rows: Sequence[Row]) -> Row:
+        """Give the row of the pass to keep."""
+        choose = max if self.highest else min
+        return choose(rows, key=lambda row: row[self.column])
+
 
 class Resume:
     """The folder of one training, `<home>/<key>`.
@@ -35,15 +64,20 @@ class Resume:
     Parameters
     ----------
     home
-        Folder of this channel and fold; it holds one training's folder in the long run.
+        Folder of what is trained and its fold; it holds one training's folder in the long run.
     key
         From `resume_key`.
+
+    Attributes
+    ----------
+    weights, training
+        The two results of a finished training: best weights and record of the passes.
     """
 
     def __init__(self, home: Path, key: str) -> None:
         self._home = home
         self.folder = home / key
-        self.encoder = self.folder / "encoder.safetensors"
+        self.weights = self.folder / "weights.safetensors"
         self.training = self.folder / "training.csv"
 
     @property
@@ -53,7 +87,7 @@ class Resume:
 
     def finish(self, best: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         """Keep best weights and record of the passes; drop the state and older trainings."""
-        with atomic(self.encoder) as path:
+        with atomic(self.weights) as path:
             shutil.copyfile(best, path)
         with atomic(self.training) as path:
             write_history(path, rows)
@@ -86,12 +120,17 @@ def resume_key(*, code: str, settings: Mapping[str, Any], inputs: list[Path], fo
 class PassCheckpoints(pl.Callback):
     """Keeps the record of each pass, the best weights and the state to continue from, on disk.
 
+    The Lightning module gives a pass's row of training.csv with `pass_record()`; the row has the
+    number of the pass as `pass`. Where the trainer has a logger, the row's numbers become curves.
+
     Parameters
     ----------
     folder
         `resume/<key>`.
     weights
         Gives the tensors to keep and their description.
+    choice
+        Which pass is the best.
     """
 
     def __init__(
@@ -99,10 +138,12 @@ class PassCheckpoints(pl.Callback):
         folder: Path,
         *,
         weights: Callable[[], tuple[Mapping[str, Any], Mapping[str, Any]]],
+        choice: Choice,
     ) -> None:
         self._folder = folder
         self._weights = weights
-        self.rows: list[dict[str, Any]] = []
+        self._choice = choice
+        self.rows: list[Row] = []
 
     @property
     def checkpoint(self) -> Path:
@@ -111,14 +152,31 @@ class PassCheckpoints(pl.Callback):
 
     @property
     def best_pass(self) -> int:
-        """The pass with the lowest validation loss, the first of equals."""
-        best = min(self.rows, key=lambda row: row["val_loss"])
-        return int(best["pass"])
+        """The number of the pass to keep."""
+        return int(self._choice.best(self.rows)["pass"])
 
     @property
     def best_weights(self) -> Path:
         """The weights of the best pass, on disk."""
         return self._folder / f"best-{self.best_pass}.safetensors"
+
+    def find_checkpoint(self) -> Path | None:
+        """Give the state to continue from, or None; raise `CheckpointError` where it is damaged."""
+        if not self.checkpoint.exists():
+            return None
+        if not is_whole(self.checkpoint):
+            raise CheckpointError(
+                f"{self.checkpoint} ({self.checkpoint.stat().st_size} bytes) is damaged: it is "
+                f"not the whole file that was written. Delete the folder {self._folder} to train "
+                "from the beginning"
+            )
+        log.info("continuing after the last finished pass, from %s", self.checkpoint)
+        return self.checkpoint
+
+    def rows_with_best(self) -> list[Row]:
+        """Give the rows of training.csv, the best pass marked with `best` 1."""
+        best = self.best_pass
+        return [{**row, "best": int(row["pass"] == best)} for row in self.rows]
 
     def state_dict(self) -> dict[str, Any]:
         """Give the record of the passes; Lightning writes it into the checkpoint."""
@@ -128,7 +186,7 @@ class PassCheckpoints(pl.Callback):
         """Take over the record of the passes before the stop."""
         self.rows = state_dict["rows"]
         if not self.best_weights.exists():
-            raise FileNotFoundError(
+            raise CheckpointError(
                 f"{self.best_weights} is missing beside {CHECKPOINT}. "
                 f"Delete the folder {self._folder} to train from the beginning"
             )
@@ -137,18 +195,47 @@ class PassCheckpoints(pl.Callback):
         """Write the best weights where they improved, then the state, then remove what is old."""
         row = pl_module.pass_record()  # type: ignore[operator]
         self.rows.append(row)
+        if not trainer.is_global_zero:
+            trainer.save_checkpoint(self.checkpoint)  # writes nothing here, but waits for the first
+            return
         if self.best_pass == row["pass"]:
             tensors, about = self._weights()
             with atomic(self.best_weights) as path:
                 write_weights(path, tensors, {**about, "best_pass": row["pass"]})
+        _draw(trainer, row)
         with atomic(self.checkpoint) as path:
             trainer.save_checkpoint(path)
         for old in self._folder.glob("best-*.safetensors"):
             if old != self.best_weights:
                 old.unlink()
         log.info(
-            "pass %d of %d: train loss %.4f (reconstruction %.4f, contrastive %.4f), "
-            "validation loss %.4f, best pass %d",
-            row["pass"], trainer.max_epochs, row["train_loss"], row["train_reconstruction"],
-            row["train_contrastive"], row["val_loss"], self.best_pass,
+            "pass %d of %d: %s, best pass %d",
+            row["pass"], trainer.max_epochs, _values(row), self.best_pass,
         )  # fmt: skip
+
+
+def is_whole(checkpoint: Path) -> bool:
+    """Tell whether a file of `torch.save` has its directory and the check sums of its parts."""
+    if not zipfile.is_zipfile(checkpoint):
+        return False
+    try:
+        with zipfile.ZipFile(checkpoint) as file:
+            return file.testzip() is None
+    except zipfile.BadZipFile:
+        return False
+
+
+def _draw(trainer: pl.Trainer, row: Row) -> None:
+    """Add the pass to the curves, at its last step; before the state, so that none is missing."""
+    for logger in trainer.loggers:
+        numbers = {name: value for name, value in row.items() if value is not None}
+        logger.log_metrics(numbers, step=trainer.global_step)
+        logger.experiment.flush()  # type: ignore[attr-defined]
+
+
+def _values(row: Row) -> str:
+    return ", ".join(
+        f"{name.replace('_', ' ')} {value:.4g}"
+        for name, value in row.items()
+        if name != "pass" and value is not None
+    )
