@@ -384,10 +384,14 @@ class Plan:
         )
 
     def _score(self, wildcards: Wildcards) -> ScoreSlice:
-        return ScoreSlice(stride=self.config.heads.score_stride)
+        if wildcards["head"] in get_args(ProbeName):
+            return ScoreSlice(stride=1)
+        heads = self.config.heads
+        return ScoreSlice(stride=heads.score_stride or heads.context.window)
 
-    def _score_tuned(self, wildcards: Wildcards) -> ScoreSlice:
-        return ScoreSlice(stride=self.config.finetune.score_stride)
+    def _score_tuned(self, _: Wildcards) -> ScoreSlice:
+        tuned = self.config.finetune
+        return ScoreSlice(stride=tuned.score_stride or tuned.window)
 
 
 def _seeded(recipe: Any, labels: str) -> Any:

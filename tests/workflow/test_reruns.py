@@ -10,16 +10,22 @@ from tests.workflow.project import Project
 
 pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("tiny")]
 
-FOLDS, HEADS, SHARDS = 2, 2, 2
+FOLDS, SHARDS = 2, 2
+# Frozen heads (three, one of them also on half of the labels), and a fine-tuned model.
+HEADS, TUNED = 4, 1
 REPORT = {"report": 1}
-EVALUATE = {"evaluate": HEADS, **REPORT}
+EVALUATE = {"evaluate": HEADS + TUNED, **REPORT}
 HEAD = {"head": FOLDS * HEADS, "score": FOLDS * HEADS, **EVALUATE}
-PRETRAIN = {"pretrain": FOLDS, "embed": FOLDS, **HEAD}
-INDEX = {"index": 1, "split": 1, **PRETRAIN}
+FINETUNE = {"finetune": FOLDS * TUNED, "score_tuned": FOLDS * TUNED}
+PRETRAIN = {"pretrain": FOLDS, "embed": FOLDS, **HEAD, **FINETUNE}
+SUBSET = {"subset": FOLDS * 2, **PRETRAIN}
+INDEX = {"index": 1, "split": 1, **SUBSET}
 PARSE = {"parse": SHARDS, "pack": SHARDS, **INDEX}
-PACK = {"pack": SHARDS, **PRETRAIN}
+PACK = {"pack": SHARDS, **SUBSET}
 ONE_SHARD = {"parse": 1, "pack": 1, **INDEX}
 ONE_HEAD = {"head": FOLDS, "score": FOLDS, "evaluate": 1, **REPORT}
+LINEAR = {"head": FOLDS * 2, "score": FOLDS * 2, "evaluate": 2, **REPORT}
+ONE_TUNED = {**FINETUNE, "evaluate": TUNED, **REPORT}
 
 Edit = Callable[[Project], None]
 
@@ -79,7 +85,42 @@ CASES: dict[str, tuple[Edit, dict[str, int]]] = {
     ),
     "linear probe": (
         edit("config/tiny.yaml", "linear:\n    passes: 2", "linear:\n    passes: 3"),
+        LINEAR,
+    ),
+    "context module, and with it how nights are cut": (
+        edit("config/tiny.yaml", "window: 5", "window: 4"),
         ONE_HEAD,
+    ),
+    "overlapping windows": (
+        edit("config/tiny.yaml", "  context:\n", "  score_stride: 2\n  context:\n"),
+        {"score": FOLDS, "evaluate": 1, **REPORT},
+    ),
+    "fine-tuning": (
+        edit("config/tiny.yaml", "finetune:\n", "finetune:\n  learning_rate: 0.002\n"),
+        ONE_TUNED,
+    ),
+    "one more head": (
+        edit("config/tiny.yaml", "[linear, knn, mamba]", "[linear, knn, mamba, lstm]"),
+        ONE_HEAD,
+    ),
+    "one more variant of pre-training": (
+        edit(
+            "config/tiny.yaml",
+            "  batch_size: 16\n",
+            "  batch_size: 16\n  variants: {masked: {objective: masked}}\n",
+        ),
+        {
+            "pretrain": FOLDS,
+            "embed": FOLDS,
+            "head": FOLDS * 3,
+            "score": FOLDS * 3,
+            "evaluate": 3,
+            **REPORT,
+        },
+    ),
+    "one more share of the labels": (
+        edit("config/tiny.yaml", "percents: [50]", "percents: [50, 100]"),
+        {"subset": FOLDS, **ONE_HEAD},
     ),
     "cropped wake": (
         edit("config/tiny.yaml", "shards: 2", "shards: 2\nsignals:\n  wake_margin_minutes: 1"),

@@ -14,17 +14,27 @@ pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("tiny")]
 
 RESULTS = "results/tiny"
 VOLATILE = ("run.json", "state.json", "index.html")
+ENCODER = "neuronet/EEG_C4"
+SUBSET = "labels=epochs-50-seed1"
+FROZEN = ("knn/labels=all", "linear/labels=all", "mamba/labels=all", f"linear/{SUBSET}")
+TUNED = ("partial-mamba/labels=all",)
 FOLD = [
-    "embeddings/neuronet/EEG_C4/fold={fold}/index.json",
-    "pretrain/neuronet/EEG_C4/fold={fold}/encoder.safetensors",
-    "pretrain/neuronet/EEG_C4/fold={fold}/training.csv",
+    f"embeddings/{ENCODER}/fold={{fold}}/index.json",
+    f"pretrain/{ENCODER}/fold={{fold}}/encoder.safetensors",
+    f"pretrain/{ENCODER}/fold={{fold}}/training.csv",
     *(
-        f"{stage}/neuronet/EEG_C4/{head}/fold={{fold}}/{file}"
-        for head in ("knn", "linear")
-        for stage, file in (
-            ("heads", "head.safetensors"),
-            ("heads", "training.csv"),
-            ("scores", "predictions.parquet"),
+        f"labels/{labels}/fold={{fold}}/{file}"
+        for labels in ("labels=all", SUBSET)
+        for file in ("labels.parquet", "counts.json")
+    ),
+    *(f"heads/{ENCODER}/{model}/fold={{fold}}/head.safetensors" for model in FROZEN),
+    *(f"heads/{ENCODER}/{model}/fold={{fold}}/model.safetensors" for model in TUNED),
+    *(
+        f"{file.format(model=model)}"
+        for model in (*FROZEN, *TUNED)
+        for file in (
+            f"heads/{ENCODER}/{{model}}/fold={{{{fold}}}}/training.csv",
+            f"scores/{ENCODER}/{{model}}/fold={{{{fold}}}}/predictions.parquet",
         )
     ),
 ]
@@ -37,12 +47,12 @@ SHARD = [
     "raw/dataset=simulated/shard={shard}/manifest.tsv",
     "signals/dataset=simulated/shard={shard}/index.json",
     "signals/dataset=simulated/shard={shard}/part-0.parquet",
-    *(f"embeddings/neuronet/EEG_C4/fold={fold}/dataset=simulated/shard={{shard}}.parquet"
+    *(f"embeddings/{ENCODER}/fold={fold}/dataset=simulated/shard={{shard}}.parquet"
       for fold in (0, 1)),
 ]  # fmt: skip
 ONCE = [
-    *(f"metrics/neuronet/EEG_C4/{head}/{file}"
-      for head in ("knn", "linear") for file in ("metrics.json", "recordings.tsv")),
+    *(f"metrics/{ENCODER}/{model}/{file}"
+      for model in (*FROZEN, *TUNED) for file in ("metrics.json", "recordings.tsv")),
     *(f"raw/dataset=simulated/S000{n}{end}.edf"
       for n in (1, 2, 3, 4) for end in ("", "-annotations")),
     *(f"signals/{file}"
@@ -65,7 +75,8 @@ def artefacts(project: Project) -> dict[str, Path]:
         path.relative_to(results).as_posix(): path
         for path in results.rglob("*")
         if path.is_file()
-        and path.relative_to(results).parts[0] not in {"logs", "benchmarks", "resume"}
+        and path.relative_to(results).parts[0]
+        not in {"logs", "benchmarks", "resume", "tensorboard"}
         and path.name not in VOLATILE
     }
 
@@ -93,7 +104,8 @@ def test_run_json_stands_beside_every_artefact(finished: Project) -> None:
     modules = Counter(json.loads(path.read_text())["module"].rsplit(".", 1)[1] for path in runs)
     assert modules == {
         "simulate": 2, "check": 2, "parse": 2, "pack": 2, "index": 1, "split": 1, "pretrain": 2,
-        "embed": 2, "head": 4, "score": 4, "evaluate": 2, "report": 1,
+        "subset": 4, "embed": 2, "head": 8, "finetune": 2, "score": 8, "score_tuned": 2,
+        "evaluate": 5, "report": 1,
     }  # fmt: skip
     wanted = {
         "module", "code", "arguments", "inputs", "outputs", "versions", "device", "git_commit",
@@ -109,10 +121,9 @@ def test_epochs_add_up_from_the_edf_files_to_the_metrics(finished: Project) -> N
         epochs = sum(int(row["epochs"]) for row in csv.DictReader(file, delimiter="\t"))
     parquet = pl.scan_parquet(results / "signals/**/*.parquet").select(pl.len()).collect().item()
     assert epochs == 4 * 12 == parquet
-    for head in ("linear", "knn"):
-        counts = json.loads((results / f"metrics/neuronet/EEG_C4/{head}/metrics.json").read_text())[
-            "counts"
-        ]
+    for model in (*FROZEN, *TUNED):
+        metrics = json.loads((results / f"metrics/{ENCODER}/{model}/metrics.json").read_text())
+        counts = metrics["counts"]
         assert counts["epochs"] == epochs
         assert counts["scored"] + counts["unscored"] + counts["unusable"] == epochs
 
@@ -128,8 +139,8 @@ def test_no_subject_has_two_roles(finished: Project) -> None:
 def test_of_a_finished_training_only_its_results_are_kept(finished: Project) -> None:
     results = finished.folder / RESULTS
     for fold in (0, 1):
-        made = results / f"pretrain/neuronet/EEG_C4/fold={fold}"
-        (kept,) = (results / f"resume/pretrain/EEG_C4/fold={fold}").iterdir()
+        made = results / f"pretrain/{ENCODER}/fold={fold}"
+        (kept,) = (results / f"resume/pretrain/{ENCODER}/fold={fold}").iterdir()
         assert sorted(path.name for path in kept.iterdir()) == [
             "encoder.safetensors",
             "training.csv",

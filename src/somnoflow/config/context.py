@@ -13,8 +13,11 @@ class Context(Section):
     """Training of a context module (arXiv 2404.17585, section IV)."""
 
     window: int = Field(20, ge=1, description="Epochs in a window, L. Published: 20.")
-    stride: int = Field(
-        10, ge=1, description="Step between training windows in epochs. Published: 10."
+    stride: int | None = Field(
+        None,
+        ge=1,
+        description="Step between training windows in epochs; half a window where null. "
+        "Published: 10.",
     )
     width: int = Field(256, ge=8, description="Size of the tokens of the module. Published: 256.")
     dropout: float = Field(
@@ -36,9 +39,14 @@ class Context(Section):
     )
     seed: int = Field(1, ge=0, description="Seed of initial weights and order.")
 
+    @property
+    def training_stride(self) -> int:
+        """Step between training windows in epochs."""
+        return self.stride or max(1, self.window // 2)
+
     @model_validator(mode="after")
     def _check(self) -> "Context":
-        if self.stride > self.window:
+        if self.training_stride > self.window:
             raise ValueError(
                 f"stride is {self.stride} epochs, wanted at most window = {self.window}: epochs "
                 "between windows would be left out"
@@ -46,9 +54,9 @@ class Context(Section):
         return self
 
 
-def require_score_stride(score_stride: int, *, window: int) -> None:
+def require_score_stride(score_stride: int | None, *, window: int) -> None:
     """Raise `ValueError` where windows would leave epochs between them unscored."""
-    if score_stride > window:
+    if score_stride and score_stride > window:
         raise ValueError(
             f"score_stride is {score_stride} epochs, wanted at most window = {window}: epochs "
             "between windows would get no stage"
@@ -56,8 +64,8 @@ def require_score_stride(score_stride: int, *, window: int) -> None:
 
 
 SCORE_STRIDE = Field(
-    20,
+    None,
     ge=1,
-    description="Step between windows when a night is scored. Published: 20. Below `window`, "
-    "windows overlap and their probabilities are averaged.",
+    description="Step between windows when a night is scored; a window where null, as published. "
+    "Where it is less, windows overlap and their probabilities are averaged.",
 )

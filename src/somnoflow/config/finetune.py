@@ -32,7 +32,7 @@ class Finetune(FinetuneRecipe):
         "pre-training is worth.",
     )
 
-    score_stride: int = SCORE_STRIDE
+    score_stride: int | None = SCORE_STRIDE
 
     @model_validator(mode="after")
     def _check_score_stride(self) -> "Finetune":

@@ -43,7 +43,7 @@ class Heads(Section):
     linear: Linear = Linear()
     knn: Knn = Knn()
     context: Context = Context()
-    score_stride: int = SCORE_STRIDE
+    score_stride: int | None = SCORE_STRIDE
 
     @model_validator(mode="after")
     def _check(self) -> "Heads":
