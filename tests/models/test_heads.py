@@ -1,4 +1,4 @@
-"""Probes: as published, safe on missing stages, and the same after a trip to disk."""
+"""Heads: as published, safe on missing stages, and the same after a trip to disk."""
 
 from pathlib import Path
 
@@ -7,8 +7,17 @@ import pytest
 import torch
 from torch import nn
 
-from somnoflow.models.heads import KnnProbe, LinearProbe, load_head, write_knn, write_linear
-from somnoflow.models.weights import read_about, write_weights
+from somnoflow.models.context import CONTEXTS, ContextHead
+from somnoflow.models.heads import (
+    Head,
+    KnnProbe,
+    LinearProbe,
+    load_head,
+    write_context,
+    write_knn,
+    write_linear,
+)
+from somnoflow.models.weights import read_about, read_tensors, write_weights
 
 
 @pytest.fixture
@@ -63,6 +72,81 @@ def test_heads_survive_the_disk(tmp_path: Path, blobs: tuple[np.ndarray, np.ndar
         with pytest.raises(ValueError, match="embeddings of 12 values, found 7"):
             load_head(path, dimension=7)
     assert read_about(tmp_path / "linear", kind="head")["best_pass"] == 3
+
+
+def make_context_head(name: str = "mamba") -> ContextHead:
+    torch.manual_seed(0)
+    seen = np.array([0, 1, 4])
+    return ContextHead(12, context=name, width=16, dropout=0.1, window=7, seen=seen)
+
+
+@pytest.mark.parametrize("name", CONTEXTS)
+def test_context_heads_survive_the_disk(tmp_path: Path, name: str) -> None:
+    head = make_context_head(name)
+    head.train()(torch.randn(4, 7, 12), torch.ones(4, 7, dtype=torch.bool))  # its batch norms move
+    write_context(tmp_path / "one", head, {"best_pass": 2})
+    loaded = load_head(tmp_path / "one", dimension=12)
+    assert isinstance(loaded, ContextHead)
+    assert not loaded.training
+    x = np.random.default_rng(0).normal(size=(30, 12)).astype(np.float32)
+    starts = np.isin(np.arange(30), [0, 17])
+    found = loaded.predict_proba(x, starts, stride=4)
+    assert np.array_equal(found, head.predict_proba(x, starts, stride=4))
+    assert (found[:, [2, 3]] == 0).all()
+    about = read_about(tmp_path / "one", kind="head")
+    assert (about["head"], about["dimension"], about["best_pass"]) == (name, 12, 2)
+    assert about["architecture"] == head.architecture
+    write_context(tmp_path / "two", loaded, {"best_pass": 2})
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+
+
+def test_probes_look_at_neither_runs_nor_stride(blobs: tuple[np.ndarray, np.ndarray]) -> None:
+    x, stages = blobs
+    starts = np.arange(len(x)) % 9 == 0
+    heads: list[Head] = [
+        LinearProbe(12, dropout=0.2),
+        KnnProbe.fit(x, stages, components=4, neighbours=3),
+    ]
+    for head in heads:
+        wanted = head.predict_proba(x[::-1], starts[::-1], stride=3)[::-1]
+        assert np.array_equal(head.predict_proba(x, starts, stride=20), wanted)
+
+
+def test_a_context_head_of_another_dimension_is_named(tmp_path: Path) -> None:
+    write_context(tmp_path / "head", make_context_head(), {})
+    with pytest.raises(ValueError, match=r"trained on embeddings of 12 values, found 768"):
+        load_head(tmp_path / "head", dimension=768)
+
+
+@pytest.mark.parametrize("kept", [0, 4, 100, -1])
+def test_a_file_that_was_cut_off_is_named(tmp_path: Path, kept: int) -> None:
+    path = tmp_path / "head"
+    write_context(path, make_context_head(), {})
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(ValueError, match=r"head is damaged \(.*\): remove it and train the head"):
+        load_head(path, dimension=12)
+
+
+def test_an_unknown_head_is_named(tmp_path: Path) -> None:
+    about = {"kind": "head", "head": "gru", "dimension": 12}
+    write_weights(tmp_path / "head", {"a": torch.zeros(1)}, about)
+    with pytest.raises(ValueError, match="holds the head 'gru', wanted one of linear, knn, lstm"):
+        load_head(tmp_path / "head", dimension=12)
+
+
+def test_weights_that_do_not_fit_their_description_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "head"
+    write_context(path, make_context_head(), {})
+    about, tensors = read_about(path, kind="head"), read_tensors(path)
+    write_weights(path, {**tensors, "fc.weight": torch.zeros(5, 9)}, about)
+    with pytest.raises(
+        ValueError, match=r"1 of 21 differ, fc.weight \(5, 9\) instead of \(5, 16\)"
+    ):
+        load_head(path, dimension=12)
+    del tensors["context.mamba.D"]
+    write_weights(path, tensors, about)
+    with pytest.raises(ValueError, match=r"context.mamba.D absent instead of \(32,\)"):
+        load_head(path, dimension=12)
 
 
 def test_equal_weights_are_equal_bytes(tmp_path: Path) -> None:

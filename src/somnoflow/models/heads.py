@@ -1,4 +1,6 @@
-"""Probes on the embeddings of a frozen encoder: what `head` trains and `score` applies.
+"""Heads on the embeddings of a frozen encoder: what `head` trains and `score` applies.
+
+Probes see one epoch; context heads (`somnoflow.models.context`) see its neighbours too.
 
 Notation: N epochs, D embedding, K = 5 stages, P principal components.
 """
@@ -10,22 +12,29 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 import torch
+from safetensors import SafetensorError
 from sklearn.decomposition import PCA
 from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor, nn
 
+from somnoflow.models.context import CONTEXTS, ContextHead
 from somnoflow.models.weights import read_about, read_tensors, write_weights
 from somnoflow.stages import SCORED_STAGES
 
 K = len(SCORED_STAGES)
 Floats = npt.NDArray[np.float32]
+Flags = npt.NDArray[np.bool_]
 
 
 class Head(Protocol):
     """A trained head."""
 
-    def predict_proba(self, embeddings: Floats) -> Floats:
-        """Give the probabilities (N, K) of the stages of epochs (N, D)."""
+    def predict_proba(self, embeddings: Floats, starts: Flags, *, stride: int) -> Floats:
+        """Give the probabilities (N, K) of the stages of epochs (N, D).
+
+        `starts` (N,) tells where a run of epochs begins (`somnoflow.data.windows`), and windows
+        begin every `stride` epochs of it; a head that sees one epoch looks at neither.
+        """
         ...
 
 
@@ -68,7 +77,9 @@ class LinearProbe(nn.Module):
         return logits
 
     @torch.inference_mode()
-    def predict_proba(self, embeddings: Floats) -> Floats:
+    def predict_proba(
+        self, embeddings: Floats, starts: Flags | None = None, *, stride: int = 1
+    ) -> Floats:
         """Give the probabilities (N, K) of the stages of epochs (N, D), in evaluation mode."""
         training = self.training
         self.eval()
@@ -128,7 +139,9 @@ class KnnProbe:
             neighbours=min(neighbours, len(stages)),
         )
 
-    def predict_proba(self, embeddings: Floats) -> Floats:
+    def predict_proba(
+        self, embeddings: Floats, starts: Flags | None = None, *, stride: int = 1
+    ) -> Floats:
         """Give the probabilities (N, K) of the stages of epochs (N, D)."""
         probabilities = np.zeros((len(embeddings), K), np.float32)
         if len(embeddings):
@@ -166,17 +179,72 @@ def write_knn(path: Path, probe: KnnProbe) -> None:
     write_weights(path, {name: torch.from_numpy(array) for name, array in arrays.items()}, about)
 
 
+def describe_context(head: ContextHead, about: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the description that stands with a context head's weights and that it is built from."""
+    return {
+        "kind": "head",
+        "head": head.architecture["context"],
+        "dimension": head.dimension,
+        "architecture": head.architecture,
+        **about,
+    }
+
+
+def write_context(path: Path, head: ContextHead, about: Mapping[str, Any]) -> None:
+    """Write a context head and what is worth knowing about it."""
+    write_weights(path, head.state_dict(), describe_context(head, about))
+
+
 def load_head(path: Path, *, dimension: int) -> Head:
-    """Rebuild a head from its file and check that it was trained on embeddings of this size."""
-    about = read_about(path, kind="head")
+    """Rebuild a head from its file and check that it was trained on embeddings of this size.
+
+    Raises
+    ------
+    ValueError
+        When the file is damaged or not a head's, or its head is unknown or of another size.
+    """
+    try:
+        about, tensors = read_about(path, kind="head"), read_tensors(path)
+    except SafetensorError as error:
+        raise ValueError(
+            f"{path} is damaged ({error}): remove it and train the head again"
+        ) from error
     if about["dimension"] != dimension:
         raise ValueError(
             f"{path} was trained on embeddings of {about['dimension']} values, found {dimension}"
         )
-    tensors = read_tensors(path)
+    if about["head"] == "knn":
+        arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
+        return KnnProbe(**arrays, neighbours=about["neighbours"])
+    head = _build(about, path=path)
+    _require_fit(tensors, head.state_dict(), path=path)
+    head.load_state_dict(tensors)
+    return head.eval()
+
+
+def _build(about: Mapping[str, Any], *, path: Path) -> LinearProbe | ContextHead:
     if about["head"] == "linear":
-        probe = LinearProbe(dimension, dropout=about["dropout"])
-        probe.load_state_dict(tensors)
-        return probe.eval()
-    arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
-    return KnnProbe(**arrays, neighbours=about["neighbours"])
+        return LinearProbe(about["dimension"], dropout=about["dropout"])
+    if about["head"] in CONTEXTS:
+        return ContextHead(**about["architecture"])
+    raise ValueError(
+        f"{path} holds the head {about['head']!r}, wanted one of "
+        f"{', '.join(['linear', 'knn', *CONTEXTS])}: was it written by a newer Somnoflow?"
+    )
+
+
+def _require_fit(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], *, path: Path) -> None:
+    wrong = [
+        f"{name} {_shape(found.get(name))} instead of {_shape(wanted.get(name))}"
+        for name in sorted({*found, *wanted})
+        if _shape(found.get(name)) != _shape(wanted.get(name))
+    ]
+    if wrong:
+        raise ValueError(
+            f"{path} does not hold the weights that its description promises: {len(wrong)} of "
+            f"{len(wanted)} differ, {wrong[0]} the first; remove it and train the head again"
+        )
+
+
+def _shape(tensor: Tensor | None) -> str:
+    return "absent" if tensor is None else str(tuple(tensor.shape))
