@@ -1,0 +1,447 @@
+"""Supervised training on windows of neighbouring epochs: one loop for every model that needs it.
+
+A model maps the inputs of a window to one stage per epoch (many-to-many). What an input is, an
+embedding or a signal, is the business of whoever reads it.
+
+Notation: N epochs, W windows, B windows of a batch, L epochs of a window, K = 5 stages; `...` is
+the shape of an epoch's input, D for an embedding and T for a signal.
+"""
+
+import logging
+import math
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import lightning.pytorch as pl
+import numpy as np
+import numpy.typing as npt
+import polars
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from somnoflow.config.context import Context
+from somnoflow.data.windows import average, cut_windows, pad, run_starts
+from somnoflow.stages import STAGE_NAMES, Stage
+from somnoflow.training.resume import Choice, PassCheckpoints
+from somnoflow.training.seeds import MASKS, ORDER, numpy_generator, seed_of
+from somnoflow.training.trainer import TrainingError, make_trainer, quiet_lightning
+from somnoflow.training.validation import Stages, require_stages, validation_scores
+
+log = logging.getLogger(__name__)
+
+K = len(STAGE_NAMES)
+Rows = npt.NDArray[np.int64]
+CHOICE = Choice("val_macro_f1", highest=True)
+
+
+class Epochs(Protocol):
+    """Epochs whose inputs are read by row.
+
+    Attributes
+    ----------
+    table
+        One row per epoch, sorted by `dataset`, `subject`, `recording` and `epoch`; with `stage`
+        (-1 unscored) and `usable`.
+    """
+
+    table: polars.DataFrame
+
+    def read(self, rows: Rows) -> npt.NDArray[np.float32]:
+        """Give the inputs (N, ...) of usable epochs, rows (N,) of `table`."""
+        ...
+
+
+class Batch(NamedTuple):
+    """Some windows: inputs (B, L, ...), and for each of their epochs (B, L) what follows.
+
+    `valid` is False where a window is padded, `stages` is -1 where there is none to learn from,
+    `rows` are rows of the usable epochs.
+    """
+
+    inputs: Tensor
+    valid: Tensor
+    stages: Tensor
+    rows: Tensor
+
+
+class Windows(Dataset[Batch]):
+    """Windows over the usable epochs of whole nights; an item's key is a batch of windows.
+
+    Only the windows of a batch are read from `epochs`, so memory does not grow with the cohort.
+
+    Parameters
+    ----------
+    epochs
+        Where inputs are read. Epochs that are not usable end a window as a gap does.
+    labels
+        Keys of the epochs whose stages may be seen (`dataset`, `subject`, `recording`, `epoch`);
+        all where None. Other epochs are context without a stage.
+    length, stride
+        Epochs of a window, and between the beginnings of two.
+    whole
+        As in `cut_windows`: True for training, False for validation.
+
+    Attributes
+    ----------
+    stages
+        Stages of the usable epochs, (N,) int64; -1 where unscored or not to be seen.
+    windows
+        (W, 2), as `cut_windows` gives them.
+    """
+
+    def __init__(
+        self,
+        epochs: Epochs,
+        *,
+        labels: polars.DataFrame | None = None,
+        length: int,
+        stride: int,
+        whole: bool,
+    ) -> None:
+        self._epochs = epochs
+        self._usable = np.flatnonzero(epochs.table["usable"].to_numpy())
+        table = epochs.table[self._usable]
+        self.stages = visible_stages(table, labels)
+        self.windows = cut_windows(run_starts(table), length=length, stride=stride, whole=whole)
+
+    @property
+    def known(self) -> Stages:
+        """The stages that may be seen, (N',)."""
+        return self.stages[self.stages != Stage.UNSCORED]
+
+    def labelled(self) -> Rows:
+        """Give the numbers of the windows in which an epoch has a stage."""
+        before = np.concatenate([[0], np.cumsum(self.stages != Stage.UNSCORED)])
+        return np.flatnonzero(before[self.windows[:, 1]] > before[self.windows[:, 0]])
+
+    def __getitem__(self, numbers: Rows) -> Batch:
+        rows, valid = pad(self.windows[numbers])
+        inputs = self._epochs.read(self._usable[rows.ravel()])
+        stages = np.where(valid, self.stages[rows], int(Stage.UNSCORED))
+        return Batch(
+            torch.from_numpy(inputs).unflatten(0, rows.shape),
+            *(torch.from_numpy(array) for array in (valid, stages, rows)),
+        )
+
+
+def visible_stages(table: polars.DataFrame, labels: polars.DataFrame | None) -> Stages:
+    """Give the stages (N,) of a table's epochs, -1 for all whose keys are not in `labels`."""
+    stages = table["stage"].to_numpy().astype(np.int64)
+    if labels is None:
+        return stages
+    marked = labels.unique().with_columns(seen=polars.lit(value=True))
+    joined = table.join(marked, on=labels.columns, how="left", maintain_order="left")
+    return np.where(joined["seen"].fill_null(value=False).to_numpy(), stages, int(Stage.UNSCORED))
+
+
+def class_weights(stages: Stages, *, kind: str) -> Tensor | None:
+    """Give the weight of each stage in the loss, float32 (K,); None for `none`.
+
+    Parameters
+    ----------
+    stages
+        Stages to learn from, (N,).
+    kind
+        `balanced`: the inverse of a stage's share, so that all stages weigh the same; `root`: its
+        square root; `none`. The mean over the N epochs is 1; a stage that none of them has gets 0.
+    """
+    if kind == "none":
+        return None
+    count = np.bincount(stages, minlength=K)
+    weight = np.divide(count.sum(), count, out=np.zeros(K), where=count > 0)
+    weight = np.sqrt(weight) if kind == "root" else weight
+    return torch.from_numpy(weight / (weight @ count) * count.sum()).float()
+
+
+class WindowOrder(Sampler[Rows]):
+    """The order of a training pass: all windows, shuffled by seed and pass.
+
+    Batches are of nearly equal size, so that none is left out and none is a single window whose
+    gradient would count as much as that of a whole batch.
+
+    Parameters
+    ----------
+    windows
+        Numbers of the windows to train on.
+    batch_size
+        Most windows of a batch.
+    seed
+        Of the order.
+    """
+
+    def __init__(self, windows: Rows, *, batch_size: int, seed: int) -> None:
+        self._windows = windows
+        self._batches = -(-len(windows) // batch_size)
+        self._seed = seed
+        self._pass = 0
+
+    def set_epoch(self, number: int) -> None:
+        """Begin pass `number`; Lightning calls this by the name it knows."""
+        self._pass = number
+
+    def __len__(self) -> int:
+        return self._batches
+
+    def __iter__(self) -> Iterator[Rows]:
+        order = numpy_generator(self._seed, ORDER, self._pass).permutation(self._windows)
+        yield from np.array_split(order, self._batches)
+
+
+class Supervised(pl.LightningModule):
+    """A model with its optimiser, loss and validation.
+
+    Parameters
+    ----------
+    model
+        Maps inputs (B, L, ...) and valid (B, L) to logits (B, L, K).
+    cfg
+        Recipe.
+    section
+        Where the recipe stands in the configuration, for messages.
+    weights
+        From `class_weights`.
+    seen
+        Stages that the training epochs have, bool (K,): no other is predicted.
+    epochs
+        Usable epochs of the validation subjects.
+    steps
+        Optimiser steps of the whole training.
+    """
+
+    weights: Tensor | None
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        cfg: Context,
+        section: str,
+        weights: Tensor | None,
+        seen: Tensor,
+        epochs: int,
+        steps: int,
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.cfg = cfg
+        self.section = section
+        self.steps = steps
+        self.seen = seen
+        self.epochs = epochs
+        # Not persistent: it follows from the labels, as the model's state does not.
+        self.register_buffer("weights", weights, persistent=False)
+        self._loss, self._weight = torch.zeros(()), torch.zeros(())
+        self._validated: list[tuple[Tensor, Tensor, Tensor]] = []
+        self._rate = math.nan
+
+    def configure_optimizers(self) -> Any:
+        """Give AdamW over what is trainable, and a learning rate that falls as a cosine."""
+        parameters = [p for p in self.model.parameters() if p.requires_grad]
+        optimizer = torch.optim.AdamW(
+            [
+                {
+                    "params": [p for p in parameters if p.ndim > 1],
+                    "weight_decay": self.cfg.weight_decay,
+                },
+                # Biases and scales of norms have nothing to be shrunk for.
+                {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+            ],
+            lr=self.cfg.learning_rate,
+        )
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda step: 0.5 * (1 + math.cos(math.pi * step / self.steps))
+        )
+        return [optimizer], [{"scheduler": schedule, "interval": "step"}]
+
+    def on_train_epoch_start(self) -> None:
+        """Begin the mean loss of the pass."""
+        self._loss = self._weight = torch.zeros((), dtype=torch.float64)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Give the loss of a batch: the mean over its epochs that have a stage, weighted."""
+        self._rate = self.trainer.optimizers[0].param_groups[0]["lr"]
+        # Dropout depends on pass and step alone. Seeding once a pass is not enough: where the data
+        # loader draws from the same generator differs after a resume.
+        torch.manual_seed(seed_of(self.cfg.seed, MASKS, self.current_epoch, batch_idx))
+        logits = self.model(batch.inputs, batch.valid).float()
+        loss = stage_loss(logits, batch.stages, weights=self.weights)
+        if not torch.isfinite(loss):
+            raise TrainingError(
+                f"loss is {loss.item()} in pass {self.current_epoch + 1}, step {batch_idx + 1}, "
+                f"at learning rate {self._rate:.3g}. The last finished pass is kept, but goes the "
+                f"same way again: lower {self.section}.learning_rate (now "
+                f"{self.cfg.learning_rate:g}) or {self.section}.gradient_clip (now "
+                f"{self.cfg.gradient_clip:g})"
+            )
+        weight = weight_of(batch.stages, weights=self.weights).double()
+        self._loss = self._loss.to(loss.device) + loss.detach().double() * weight
+        self._weight = self._weight.to(loss.device) + weight
+        self.log("loss", loss.detach(), prog_bar=True, batch_size=len(batch.stages))
+        return loss
+
+    def on_validation_epoch_start(self) -> None:
+        """Forget the predictions of the last pass."""
+        self._validated = []
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Predict the epochs of a batch, in the arithmetic that they will be scored in."""
+        # A pass chosen in bfloat16 would not be the best of what is deployed in float32.
+        with torch.autocast(self.device.type, enabled=False):
+            logits = self.model(batch.inputs, batch.valid)
+        found = batch.rows[batch.valid], logits[batch.valid], batch.stages[batch.valid]
+        self._validated.append(tuple(tensor.cpu() for tensor in found))  # type: ignore[arg-type]
+
+    def pass_record(self) -> dict[str, Any]:
+        """Give this pass's row of training.csv.
+
+        `train_loss` is weighted as the training is, `val_loss` is the plain mean over the scored
+        epochs.
+        """
+        rows, logits, stages = (torch.cat(parts) for parts in zip(*self._validated, strict=True))
+        val_loss = stage_loss(logits.double(), stages, weights=None).item()
+        if not math.isfinite(val_loss):
+            raise TrainingError(
+                f"validation loss is {val_loss} after pass {self.current_epoch + 1} over "
+                f"{int((stages >= 0).sum())} epochs; lower {self.section}.learning_rate "
+                f"(now {self.cfg.learning_rate:g})"
+            )
+        probabilities = to_probabilities(logits, seen=self.seen)
+        predicted = average(
+            [(rows.numpy(), probabilities.numpy())], epochs=self.epochs, values=K
+        ).argmax(axis=1)
+        known = np.full(self.epochs, int(Stage.UNSCORED))
+        known[rows.numpy()] = stages.numpy()
+        scored = known != Stage.UNSCORED
+        return {
+            "pass": self.current_epoch + 1,
+            "train_loss": (self._loss / self._weight).item(),
+            "val_loss": val_loss,
+            **validation_scores(known[scored], predicted[scored]),
+            "learning_rate": self._rate,
+        }
+
+
+def stage_loss(logits: Tensor, stages: Tensor, *, weights: Tensor | None) -> Tensor:
+    """Give the cross-entropy of logits (..., K) for stages (...), where they are not -1."""
+    return cross_entropy(
+        logits.flatten(0, -2), stages.flatten(), weight=weights, ignore_index=int(Stage.UNSCORED)
+    )
+
+
+def weight_of(stages: Tensor, *, weights: Tensor | None) -> Tensor:
+    """Give the sum of the weights of all stages (...) that are not -1."""
+    known = stages[stages != Stage.UNSCORED]
+    return torch.tensor(len(known)) if weights is None else weights[known].sum()
+
+
+def to_probabilities(logits: Tensor, *, seen: Tensor) -> Tensor:
+    """Give the probabilities (N, K) of logits (N, K); stages that were not seen get 0."""
+    return logits.float().masked_fill(~seen, float("-inf")).softmax(dim=-1)
+
+
+def fit_windows(
+    model: nn.Module,
+    *,
+    train: Windows,
+    val: Windows,
+    cfg: Context,
+    section: str,
+    tensors: Callable[[], Mapping[str, Tensor]],
+    about: Mapping[str, Any],
+    folder: Path,
+    device: torch.device,
+    precision: Any = "32-true",
+) -> tuple[Path, list[dict[str, Any]]]:
+    """Train, or continue a training that was killed; the best pass has the highest macro-F1.
+
+    Parameters
+    ----------
+    model
+        As `Supervised` takes it, with its initial weights.
+    train
+        Windows of the training subjects. Those in which no epoch has a stage are left out.
+    val
+        Windows of the validation subjects, which cover each epoch; every choice is made by them.
+    cfg
+        Recipe.
+    section
+        Where the recipe stands in the configuration, for messages.
+    tensors, about
+        What is written of the model, and its description.
+    folder
+        `resume/<key>`: continued where it holds a checkpoint.
+    device
+        Where to compute.
+    precision
+        Lightning's name of the arithmetic of the training; validation is in float32.
+
+    Returns
+    -------
+    weights : Path
+        The best pass's weights, on disk inside `folder`.
+    rows : list of dict
+        One row of training.csv per pass.
+
+    Raises
+    ------
+    TrainingError
+        When a loss is not finite.
+    ValueError
+        When no training epoch, or no validation epoch, has a stage.
+    """
+    require_stages(train.known, role="training", least=1)
+    require_stages(val.known, role="validation", least=1)
+    if len(seen := np.unique(train.known)) == 1:
+        log.warning(
+            "all %d training epochs have the stage %s: nothing else can be learned from them",
+            len(train.known), STAGE_NAMES[seen[0]],
+        )  # fmt: skip
+    labelled = train.labelled()
+    order = WindowOrder(labelled, batch_size=cfg.batch_size, seed=cfg.seed)
+    log.info(
+        "%d of %d usable epochs have a stage to learn from; %d of %d windows have such an epoch, "
+        "the others are left out; %d steps per pass; validation by %d of %d epochs",
+        len(train.known), len(train.stages), len(labelled), len(train.windows), len(order),
+        len(val.known), len(val.stages),
+    )  # fmt: skip
+    module = Supervised(
+        model,
+        cfg=cfg,
+        section=section,
+        weights=class_weights(train.known, kind=cfg.class_weights),
+        seen=torch.from_numpy(np.isin(np.arange(K), train.known)),
+        epochs=len(val.stages),
+        steps=cfg.passes * len(order),
+    )
+    passes = PassCheckpoints(folder, weights=lambda: (tensors(), about), choice=CHOICE)
+    folder.mkdir(parents=True, exist_ok=True)
+    trainer = make_trainer(
+        passes=cfg.passes,
+        gradient_clip=cfg.gradient_clip,
+        precision=precision,
+        callbacks=[passes],
+        folder=folder,
+        device=device,
+    )
+    # Dropout draws from the global generator, which is given back as it was.
+    with quiet_lightning(), torch.random.fork_rng(devices=[]):
+        trainer.fit(
+            module,
+            # batch_size=None: the order gives whole batches and reads them at once.
+            DataLoader(train, sampler=order, batch_size=None),
+            DataLoader(val, sampler=validation_order(val, cfg.batch_size), batch_size=None),
+            ckpt_path=passes.find_checkpoint(),
+            weights_only=True,
+        )
+    if len(passes.rows) != cfg.passes:
+        raise TrainingError(f"training stopped after {len(passes.rows)} of {cfg.passes} passes")
+    return passes.best_weights, passes.rows_with_best()
+
+
+def validation_order(windows: Windows, batch_size: int) -> list[Rows]:
+    """Give the batches of validation: all windows in their order."""
+    numbers = np.arange(len(windows.windows))
+    return np.array_split(numbers, -(-len(numbers) // batch_size))
