@@ -13,8 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import silu, softplus
 
+from somnoflow.models import selective_scan as scans
 from somnoflow.models.mamba import Mamba, Mamba2
-from somnoflow.models.selective_scan import KEPT_EVERY, chunked_scan, selective_scan
+from somnoflow.models.selective_scan import KEPT_EVERY, Kernels, chunked_scan, selective_scan
 
 DOUBLE = torch.float64
 LENGTHS = [1, 3, KEPT_EVERY, 2 * KEPT_EVERY + 3]
@@ -242,7 +243,7 @@ of_size_32 = pytest.mark.parametrize("build", BUILDS, ids=["mamba", "mamba2"])
 
 @pytest.mark.parametrize(
     ("build", "layout"),
-    zip(BUILDS, [MAMBA_LAYOUT, MAMBA2_LAYOUT], strict=True),
+    list(zip(BUILDS, [MAMBA_LAYOUT, MAMBA2_LAYOUT], strict=True)),
     ids=["mamba", "mamba2"],
 )
 def test_state_has_the_layout_of_mamba_ssm(
@@ -259,7 +260,7 @@ def test_state_has_the_layout_of_mamba_ssm(
 
 
 @of_size_32
-def test_gradient_reaches_every_parameter(build: Build, layout: dict[str, tuple[int, ...]]) -> None:
+def test_gradient_reaches_every_parameter(build: Build) -> None:
     module = build()
     module(torch.randn(2, 20, 32)).square().sum().backward()
     for name, value in module.named_parameters():
@@ -359,6 +360,35 @@ def test_import_needs_no_kernels() -> None:
         "assert 'triton' not in sys.modules and not torch.cuda.is_initialized()\n"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+@pytest.fixture
+def asked_again() -> Iterator[None]:
+    """Forget before and after whether there were kernels."""
+    scans._kernels.cache_clear()
+    yield
+    scans._kernels.cache_clear()
+
+
+def test_kernels_are_called_in_the_layout_of_mamba_ssm(monkeypatch: pytest.MonkeyPatch) -> None:
+    kernels = Kernels(
+        selective_scan=lambda u, dt, A, B, C: recurrence(u.mT, dt.mT, A, B.mT, C.mT).mT,
+        chunked_scan=lambda x, dt, A, B, C, chunk_size: recurrence2(x, dt, A, B, C),
+    )
+    inputs, inputs2 = mamba_inputs(2, 7), mamba2_inputs(2, 7)
+    expected, expected2 = selective_scan(*inputs), chunked_scan(*inputs2)
+    monkeypatch.setattr(scans, "kernels_for", lambda x: kernels)
+    torch.testing.assert_close(selective_scan(*inputs), expected)
+    torch.testing.assert_close(chunked_scan(*inputs2), expected2)
+
+
+@pytest.mark.usefixtures("asked_again")
+def test_kernels_that_cannot_be_imported_are_named_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(sys.modules, "mamba_ssm", None)
+    assert scans._kernels() is scans._kernels() is None
+    assert caplog.text.count("without the faster kernels of mamba_ssm") == 1
 
 
 def no_kernels() -> str:

@@ -181,8 +181,8 @@ def depthwise(channels: int, width: int) -> nn.Conv1d:
 def causal_conv(conv: nn.Conv1d, x: Tensor) -> Tensor:
     """Apply a depthwise convolution to (B, L, channels) that sees the past only.
 
-    As a convolution in two dimensions of height 1 it needs no copy with time last, and takes a
-    third of the time.
+    Written as a convolution in two dimensions of height 1, for which torch needs no copy with time
+    last: about a third of the time of `conv` itself on the CPU at 20 steps.
     """
     padded = pad(x, (0, 0, conv.kernel_size[0] - 1, 0)).transpose(1, 2)
     weight = conv.weight.unsqueeze(2)

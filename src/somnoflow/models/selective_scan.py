@@ -29,8 +29,8 @@ log = logging.getLogger(__name__)
 KEPT_EVERY = 8
 # Q on the CPU. Work inside chunks grows with it, work between them falls; 16 to 64 cost the same.
 CHUNK = 32
-# The kernel's chunks: it was written for 256, and refuses fewer steps than a tile of 16.
-KERNEL_CHUNK = 64
+# Q of mamba_ssm's own Mamba2.
+KERNEL_CHUNK = 256
 
 
 class Kernels(NamedTuple):
@@ -206,9 +206,10 @@ def _chunked_scan(x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, *, chu
     L, H, groups = x.shape[1], x.shape[2], B.shape[2]
     x = _chunks(x * dt[..., None], chunk)  # (B, K, H, Q, P)
     B, C = _chunks(B, chunk), _chunks(C, chunk)  # (B, K, G, Q, N)
-    # A product with ones, since cumsum has no deterministic form on CUDA.
+    rates = _chunks((dt * A)[..., None], chunk)  # (B, K, H, Q, 1)
+    # No cumsum, which has no deterministic form on CUDA, and no product, which may be in TF32.
     earlier = torch.ones(chunk, chunk, dtype=x.dtype, device=x.device).tril()
-    passed = earlier @ _chunks((dt * A)[..., None], chunk)  # (B, K, H, Q, 1), log of decay
+    passed = (earlier * rates.mT).sum(dim=-1, keepdim=True)  # log of the decay since its start
     between = (passed - passed.mT).masked_fill(earlier == 0, float("-inf")).exp()
     weights = _for_heads(C @ B.mT, H // groups) * between  # (B, K, H, Q, Q)
     y = weights @ x
