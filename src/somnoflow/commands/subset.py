@@ -20,6 +20,11 @@ def subset(
     """Write which scored epochs a head may be trained on, and how many there are."""
     roles = read_roles(split, fold=fold)
     scored = read_usable(packed, subjects=roles.train).filter(pl.col("stage") >= 0)
+    if scored.is_empty():
+        raise ValueError(
+            f"no training subject has a scored epoch with a signal in fold {fold} of {split}: "
+            "nothing can be trained on labels. To pre-train only, ask for the target 'pretrained'"
+        )
     drawn = draw_labels(scored, subset=cfg)
     sizes = count_labels(drawn, scored, subset=cfg)
     write_labels(labels, drawn)
