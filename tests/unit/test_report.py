@@ -28,7 +28,11 @@ from somnoflow.report.sources import read_models, read_runs
 from somnoflow.signals.quality import Flag
 from somnoflow.stages import STAGE_NAMES
 
-MODELS = ("neuronet/EEG_C4/knn", "neuronet/EEG_C4/linear")
+MODELS = ("neuronet/EEG_C4/linear", "neuronet/EEG_C4/knn")
+TITLES = (
+    "NeuroNet, EEG_C4: frozen, linear probe",
+    "NeuroNet, EEG_C4: frozen, nearest neighbours",
+)
 SCRIPT = "<script>alert(1)</script>"
 LABELS = {
     "EEG_C4": "C4-A1", "EEG_C3": "C3-A2", "EMG_CHIN": "EMG Chin", "ECG": "ECG", "SPO2": "SaO2",
@@ -61,6 +65,8 @@ class Results:
             "metrics": [],
             "predictions": [],
             "training": [self._pretraining(rng, fold) for fold in range(folds if models else 0)],
+            "curves": [],
+            "counts": [],
         }
         for k, model in enumerate(models):
             self._model(rng, model, fold_of, skill=0.62 + 0.12 * k)
@@ -202,7 +208,9 @@ class Results:
                 for subject, stage, mine in zip(self.subjects, self.stages, fold_of, strict=True)
                 if mine == fold
             ]
-            path = self.root / "scores" / model / f"fold={fold}" / "predictions.parquet"
+            path = (
+                self.root / "scores" / model / "labels=all" / f"fold={fold}" / "predictions.parquet"
+            )
             path.parent.mkdir(parents=True)
             pl.concat(frames).write_parquet(path)
             paths.append(path)
@@ -217,8 +225,10 @@ class Results:
                 nothing = pl.lit(None, pl.Float64)
                 curve = curve.head(1).with_columns(train_loss=nothing, val_loss=nothing)
                 curve = curve.head(fold_of.index(fold) % 2)
-            self.inputs["training"].append(self._training(f"heads/{model}/fold={fold}", curve))
-        metrics = self.root / "metrics" / model / "metrics.json"
+            self.inputs["training"].append(
+                self._training(f"heads/{model}/labels=all/fold={fold}", curve)
+            )
+        metrics = self.root / "metrics" / model / "labels=all" / "metrics.json"
         metrics.parent.mkdir(parents=True)
         evaluate(
             predictions=paths,
@@ -343,8 +353,8 @@ def test_page_is_whole_and_navigable(page):
     assert len(reader.ids) == len(set(reader.ids))
     assert {link[1:] for link in reader.links} <= set(reader.ids)
     sections = (
-        "summary", "cohort", "rejected", "channels", "quality", "split", "results", "hypnograms",
-        "training", "provenance", "versions", "reading",
+        "summary", "cohort", "rejected", "channels", "quality", "split", "results", "labels",
+        "hypnograms", "training", "provenance", "versions", "reading",
     )  # fmt: skip
     for section in sections:
         assert f"#{section}" in reader.links
@@ -366,7 +376,7 @@ def test_page_loads_nothing_and_runs_nothing(page):
 
 
 def test_networks_without_a_loss_are_named_and_not_drawn(page):
-    assert "holds no loss per pass: Head neuronet/EEG_C4/knn." in page
+    assert f"holds no loss per pass: {TITLES[1]}." in page
     assert page.count('alt="Training and validation loss') == 2
     assert "pass 8 of 12 chosen" in page
 
@@ -407,15 +417,16 @@ def test_partly_simulated_cohort(tmp_path):
 
 
 def test_numbers_of_the_metrics_are_on_the_page(results, page):
-    for path, model in zip(results.inputs["metrics"], MODELS, strict=True):
+    for path, model, title in zip(results.inputs["metrics"], MODELS, TITLES, strict=True):
         content = json.loads(path.read_text())
         low, high = content["intervals"]["macro_f1"]
         macro = f"{content['pooled']['macro_f1']:.3f} [{low:.3f}, {high:.3f}]"
         assert macro in page
-        assert f"Baseline: always {content['baseline']['stage']}" in page
+        assert f"always {content['baseline']['stage']}" in page
         counts = content["counts"]
         assert f"{counts['scored']:,} of {counts['epochs']:,} test epochs compared" in page
-        assert model in Reader(page).text
+        assert f'title="{model}"' in page
+        assert title in Reader(page).text
         diagonal = content["pooled"]["confusion_matrix"][2][2]
         assert f"<small>{diagonal:,}</small>" in page
     assert "Only 4 test subjects" in page
@@ -469,7 +480,8 @@ def test_several_data_sets_are_shown_each_by_itself(tmp_path):
     block = {key: value for key, value in content.items() if key not in ("datasets", "stages")}
     path.write_text(json.dumps(content | {"datasets": {"first": block, "second": block}}))
     text = results.page()
-    assert f"{MODELS[0]}: each data set by itself." in text
+    assert f"{TITLES[0]}: each data set by itself." in text
+    assert "Test epochs of 2 data sets (first, second) are pooled here" in text
     assert '<th scope="row">second</th>' in text
 
 
@@ -492,7 +504,7 @@ def test_models_on_different_epochs_are_not_silently_compared(tmp_path):
     path.write_text(json.dumps(content))
     text = results.page()
     assert "judged on different numbers of epochs" in text
-    assert text.count("Baseline: always") == 2
+    assert text.count(">always ") == 2
 
 
 def test_one_subject_has_no_interval_and_the_reason_is_on_the_page(tmp_path):
@@ -558,7 +570,7 @@ def test_tested_subjects_are_compared_with_the_split(tmp_path):
     path.write_text(json.dumps(content))
     text = results.page(hypnograms=0)
     assert "tested on 1 subject that the split does not test in that fold: sim/s00." in text
-    assert "has no test predictions of 1 subject: sim/elsewhere." in text
+    assert f"{TITLES[0]}: no test predictions of 1 subject: sim/elsewhere." in text
 
 
 def test_hypnograms_are_spread_from_worst_to_best(results, page):
@@ -581,10 +593,12 @@ def test_errors_in_a_caption_are_those_of_the_confusion_matrix(results, page):
     confusion = model.counted.confusion[0]
     errors = int(confusion.sum() - np.trace(confusion))
     recording = model.counted.table["recording"][0]
-    caption = re.search(rf"figcaption>{recording}, {model.name}: (.*?)<", page).group(1)
+    caption = re.search(rf"figcaption>{recording}, {model.name.title}: (.*?)<", page).group(1)
     assert f"{np.trace(confusion):,} of {confusion.sum():,} compared epochs agree" in caption
     assert f"{errors:,} errors" in caption
-    image = next(i for i in Reader(page).images if recording in i["alt"] and model.name in i["alt"])
+    image = next(
+        i for i in Reader(page).images if recording in i["alt"] and model.name.title in i["alt"]
+    )
     assert len(re.findall(r'<use [^>]*style="fill: #d7191c"', drawing(image))) == errors > 0
 
 

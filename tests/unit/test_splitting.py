@@ -174,3 +174,59 @@ def test_a_cohort_without_labels_is_pretrained_on_and_validated() -> None:
         make_split(cohort, Split(folds=4))
     with pytest.raises(ValueError, match="1 subjects are left for training and validation"):
         make_split({"d/S00": Counter[str]()}, Split(folds=1))
+
+
+def two_datasets(here: int, elsewhere: int, *, unscored: int = 0) -> dict[str, Counter[str]]:
+    external = {
+        name.replace("d/", "ext/"): stages
+        for name, stages in cohort_of(elsewhere + unscored, seed=1).items()
+    }
+    for name in sorted(external)[elsewhere:]:
+        external[name] = Counter()
+    return cohort_of(here) | external
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(2, 5), st.integers(0, 9), st.integers(0, 3), st.integers(0, 99))
+def test_external_subjects_are_tested_once_and_nothing_else(
+    folds: int, elsewhere: int, unscored: int, seed: int
+) -> None:
+    cohort = two_datasets(8, elsewhere, unscored=unscored)
+    made = make_split(cohort, Split(folds=folds, seed=seed, external=["ext"]))
+    external = {name for name in cohort if name.startswith("ext/")}
+    scored = labelled(cohort) & external
+    assert made["external"] == sorted(external)
+    assert not external & set(made["unscored"])
+    for fold in made["folds"]:
+        assert not external & {name for role in ("pretrain", "train", "val") for name in fold[role]}
+        assert fold["test"] == sorted(fold["test"])
+    tested = [name for fold in made["folds"] for name in fold["test"] if name in external]
+    assert sorted(tested) == sorted(scored)
+    per_fold = [len(external & set(fold["test"])) for fold in made["folds"]]
+    assert max(per_fold) - min(per_fold) <= 1
+
+
+def test_external_subjects_change_nothing_of_the_others_roles() -> None:
+    split = Split(folds=3, external=["ext"])
+    alone, both = (make_split(two_datasets(9, n), split)["folds"] for n in (0, 5))
+    for fold, mixed in zip(alone, both, strict=True):
+        assert all(fold[role] == mixed[role] for role in ("pretrain", "train", "val"))
+        assert fold["test"] == [name for name in mixed["test"] if name.startswith("d/")]
+
+
+def test_fewer_external_subjects_than_folds() -> None:
+    made = make_split(two_datasets(8, 2), Split(folds=4, external=["ext"]))
+    tested = [[n for n in fold["test"] if n.startswith("ext/")] for fold in made["folds"]]
+    assert sorted(map(len, tested)) == [0, 0, 1, 1]
+
+
+def test_a_dataset_is_external_by_its_whole_name() -> None:
+    cohort = cohort_of(6) | {"extra/S1": Counter(W=5, N2=9), "ext/S1": Counter(W=5, N2=9)}
+    made = make_split(cohort, Split(folds=2, external=["ext"]))
+    assert made["external"] == ["ext/S1"]
+    assert "extra/S1" in {name for fold in made["folds"] for name in (*fold["train"], *fold["val"])}
+
+
+def test_external_datasets_alone_are_no_cohort() -> None:
+    with pytest.raises(ValueError, match="0 subjects have scored, usable epochs"):
+        make_split(two_datasets(0, 6), Split(folds=2, external=["ext"]))

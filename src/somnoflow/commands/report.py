@@ -4,9 +4,10 @@ import logging
 
 from somnoflow.config.report import Report
 from somnoflow.entry import Input, Inputs, Output, command
+from somnoflow.report.label_curves import read_label_efficiency
 from somnoflow.report.page import render
 from somnoflow.report.quality import read_quality
-from somnoflow.report.sources import read_cohort, read_curves, read_models, read_runs
+from somnoflow.report.sources import read_cohort, read_models, read_runs, read_training
 
 
 def report(
@@ -35,14 +36,16 @@ def report(
     split
         Folds and roles.
     metrics
-        `results/metrics/<encoder>/<channel>/<head>/metrics.json` of each model.
+        `results/metrics/<encoder>/<channel>/<method>/labels=all/metrics.json` of each model that
+        was trained on all labels.
     predictions
-        `results/scores/<encoder>/<channel>/<head>/fold=<k>/predictions.parquet`.
+        `results/scores/<encoder>/<channel>/<method>/labels=all/fold=<k>/predictions.parquet`.
     training
         `results/pretrain/<encoder>/<channel>/fold=<k>/training.csv` and
-        `results/heads/<encoder>/<channel>/<head>/fold=<k>/training.csv`.
+        `results/heads/<encoder>/<channel>/<method>/labels=all/fold=<k>/training.csv`.
     curves
-        `metrics.json` of each model that was trained on a subset of the labels.
+        `results/metrics/<encoder>/<channel>/<method>/labels=<subset>/metrics.json` of each model
+        that was trained on a subset of the labels.
     counts
         `results/labels/labels=<subset>/fold=<k>/counts.json`.
     page
@@ -56,9 +59,21 @@ def report(
         ),
         quality=read_quality(packed),
         models=read_models(metrics=metrics, predictions=predictions),
-        curves=read_curves(training),
+        trained=read_training(training),
+        efficiency=read_label_efficiency(curves=curves, counts=counts),
         runs=read_runs(
-            [recordings, rejected, channels, split, *training, *predictions, *metrics, *packed]
+            [
+                recordings,
+                rejected,
+                channels,
+                split,
+                *training,
+                *predictions,
+                *metrics,
+                *packed,
+                *curves,
+                *counts,
+            ]
         ),
         cfg=cfg,
     )

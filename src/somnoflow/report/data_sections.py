@@ -7,6 +7,7 @@ import polars as pl
 
 from somnoflow.report.sources import ROLES, Cohort
 from somnoflow.report.tables import (
+    MINUS,
     NOTHING,
     Table,
     alike,
@@ -20,7 +21,6 @@ from somnoflow.stages import STAGE_NAMES
 
 MAX_GRID = 60
 MANY = 20
-MINUS = "\N{MINUS SIGN}"
 LIGHTS = {"lights_off_s": "Lights off", "lights_on_s": "Lights on"}
 
 
@@ -165,25 +165,55 @@ def remark_tables(cohort: Cohort) -> list[Table]:
 
 def split_tables(cohort: Cohort) -> list[Table]:
     """Say who is where: numbers of each fold, and the role of each subject in each fold."""
+    external = set(cohort.external)
+    numeric = ["Pre-training", "Training", "Validation", "Test"]
+    numeric += ["Of these external"] if external else []
     counts = make_table(
         f"Subjects in each of {plural(len(cohort.folds), 'fold')}. Pre-training reads signals "
         "only, never stages.",
-        columns=["Fold", "Pre-training", "Training", "Validation", "Test"],
-        numeric=["Pre-training", "Training", "Validation", "Test"],
+        columns=["Fold", *numeric],
+        numeric=numeric,
         rows=[
-            [str(fold["fold"]), *(count(len(fold[role])) for role in ROLES)]
+            [
+                str(fold["fold"]),
+                *(count(len(fold[role])) for role in ROLES),
+                *([count(len(external & set(fold["test"])))] if external else []),
+            ]
             for fold in cohort.folds
         ],
     )
-    subjects = sorted({name for fold in cohort.folds for role in ROLES for name in fold[role]})
+    subjects = sorted(
+        {name for fold in cohort.folds for role in ROLES for name in fold[role]} | external
+    )
     if len(subjects) > MAX_GRID:
         return [counts]
     grid = make_table(
         "Role of each subject in each fold.",
         columns=["Subject", *(f"Fold {fold['fold']}" for fold in cohort.folds)],
-        rows=[[name, *(role_of(name, fold) for fold in cohort.folds)] for name in subjects],
+        rows=[
+            [
+                name + (" (external)" if name in external else ""),
+                *(role_of(name, fold) for fold in cohort.folds),
+            ]
+            for name in subjects
+        ],
     )
     return [counts, grid]
+
+
+def external_sentence(cohort: Cohort) -> str:
+    """Name the data sets that are tested only, with their subjects; empty where there is none."""
+    if not cohort.external:
+        return ""
+    datasets = sorted({subject.partition("/")[0] for subject in cohort.external})
+    tested = {subject for fold in cohort.folds for subject in fold["test"]} & set(cohort.external)
+    idle = len(cohort.external) - len(tested)
+    return (
+        f"External, tested only, never used for training, validation or pre-training: "
+        f"{', '.join(datasets)}, {plural(len(tested), 'subject')}, each by the models of one fold."
+        + (f" {plural(idle, 'more subject')} without usable scored epochs in no fold." if idle
+           else "")
+    )  # fmt: skip
 
 
 def role_of(subject: str, fold: dict[str, Any]) -> str:
@@ -197,11 +227,12 @@ def role_of(subject: str, fold: dict[str, Any]) -> str:
 
 
 def leaks(cohort: Cohort) -> list[str]:
-    """Find subjects whose roles in one fold exclude each other."""
+    """Find subjects whose roles in one fold exclude each other, and external ones in training."""
     found = []
     for fold in cohort.folds:
         roles = {role: set(fold[role]) for role in ROLES}
         learned = roles["pretrain"] | roles["train"]
         both = (roles["test"] & (learned | roles["val"])) | (roles["val"] & learned)
+        both |= set(cohort.external) & (learned | roles["val"])
         found += [f"fold {fold['fold']}: {subject}" for subject in sorted(both)]
     return found

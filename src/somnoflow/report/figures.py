@@ -134,8 +134,13 @@ def stage_distribution(recordings: pl.DataFrame, *, simulated: str) -> Picture:
 
 
 @matplotlib.rc_context(STYLE)
-def f1_by_stage(models: Sequence[tuple[str, dict[str, Any]]], *, simulated: str) -> Picture:
-    """Draw each model's F1 of each stage and macro F1 with intervals, a panel per value."""
+def f1_by_stage(
+    models: Sequence[tuple[str, dict[str, Any]]], *, simulated: str, rule: str = ""
+) -> Picture:
+    """Draw each model's F1 of each stage and macro F1 with intervals, a panel per value.
+
+    `rule` says which models these are, where not all are drawn.
+    """
     panels = [*STAGE_NAMES, "macro"]
     figure = Figure(figsize=(10, 0.9 + 0.3 * len(models)), layout="constrained")
     all_axes = figure.subplots(1, len(panels), sharey=True, sharex=True)
@@ -162,7 +167,8 @@ def f1_by_stage(models: Sequence[tuple[str, dict[str, Any]]], *, simulated: str)
         figure,
         alt="F1 by stage: " + "; ".join(said) + ".",
         caption=f"F1 of each stage and macro F1 (dot) with the {100 * confidence:g} % interval "
-        "over test subjects (band, where there is one). The same numbers are in the tables below.",
+        f"over test subjects (band, where there is one).{rule} The same numbers are in the tables "
+        "below.",
         simulated=simulated,
     )
 

@@ -7,13 +7,16 @@ import polars as pl
 
 from somnoflow.evaluate.confusion import RECORDING_KEY, agreement, scan_test_epochs
 from somnoflow.report.figures import Picture, hypnogram
+from somnoflow.report.results import spread, spread_rule
 from somnoflow.report.sources import Cohort, Model
 from somnoflow.report.tables import plural, score
+
+MAX_MODELS = 3
 
 
 @dataclass(frozen=True)
 class Night:
-    """The hypnograms of one recording by all models."""
+    """The hypnograms of one recording by some models."""
 
     title: str
     pictures: list[Picture]
@@ -62,8 +65,17 @@ def choose_recordings(models: list[Model], wanted: int) -> tuple[pl.DataFrame, s
     )
 
 
+def choose_models(models: list[Model]) -> tuple[list[Model], str]:
+    """Choose the models whose hypnograms are drawn, and say how; all where they are few."""
+    predicted = [model for model in models if model.predictions]
+    if len(predicted) <= MAX_MODELS:
+        return predicted, ""
+    chosen = spread(predicted, MAX_MODELS)
+    return chosen, spread_rule(len(chosen), len(predicted))
+
+
 def nights(models: list[Model], chosen: pl.DataFrame, cohort: Cohort) -> list[Night]:
-    """Draw the chosen recordings, each by every model."""
+    """Draw the chosen recordings, each by every one of the models."""
     drawn: dict[tuple[str, ...], list[Picture]] = {key: [] for key in chosen.drop("kappa").rows()}
     for model in models:
         for path in model.predictions:
@@ -76,7 +88,7 @@ def nights(models: list[Model], chosen: pl.DataFrame, cohort: Cohort) -> list[Ni
                 dataset, subject, recording = (str(part) for part in key)
                 badge = "simulated" if cohort.is_simulated(dataset, recording) else ""
                 drawn[dataset, subject, recording].append(
-                    hypnogram(rows, recording=recording, model=model.name, simulated=badge)
+                    hypnogram(rows, recording=recording, model=model.name.title, simulated=badge)
                 )
     kappas = dict(zip(drawn, chosen["kappa"].to_list(), strict=True))
     return [

@@ -20,6 +20,7 @@ from somnoflow.report.channel_tables import (
 )
 from somnoflow.report.data_sections import (
     MAX_GRID,
+    external_sentence,
     extra_table,
     leaks,
     recordings_table,
@@ -35,13 +36,17 @@ from somnoflow.report.figures import (
     stage_distribution,
     training_curves,
 )
-from somnoflow.report.nights import choose_recordings, nights
+from somnoflow.report.label_curves import LabelEfficiency
+from somnoflow.report.label_section import HOW_TO, label_panels, sizes_table
+from somnoflow.report.naming import ModelName, anchored
+from somnoflow.report.nights import choose_models, choose_recordings, nights
 from somnoflow.report.origin import provenance_table, versions_table
 from somnoflow.report.quality import choose_worst, draw_nights, poor_recordings, share_table
 from somnoflow.report.quality_figure import GOOD, LOOKS
-from somnoflow.report.results import f1_picture, headline, model_section
-from somnoflow.report.sources import Cohort, Curves, Model, Run
+from somnoflow.report.results import f1_picture, headline, model_sections, name_few
+from somnoflow.report.sources import Cohort, Model, Run, Training
 from somnoflow.report.tables import count, plural
+from somnoflow.report.variants import comparisons, hybrid_sentences, recipes, variant_table
 from somnoflow.stages import STAGE_NAMES
 
 TEMPLATE = Path(__file__).with_name("page.html")
@@ -54,7 +59,8 @@ def render(
     cohort: Cohort,
     quality: pl.DataFrame,
     models: list[Model],
-    curves: list[Curves],
+    trained: list[Training],
+    efficiency: LabelEfficiency,
     runs: list[Run],
     cfg: Report,
 ) -> str:
@@ -67,9 +73,11 @@ def render(
     quality
         Usable epochs of each recording, as `read_quality` counts them.
     models
-        Evaluated models, sorted by name.
-    curves
+        Evaluated models, by encoder, channel and method.
+    trained
         Training tables.
+    efficiency
+        Results of models that were trained on few labels.
     runs
         Provenance of the files the page was made from.
     cfg
@@ -78,8 +86,11 @@ def render(
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
+    environment.filters["anchored"] = anchored
     environment.globals.update(colours=COLOURS, unknown=UNKNOWN, stages=STAGE_NAMES)
     chosen, rule = choose_recordings(models, cfg.hypnograms)
+    drawn, models_rule = choose_models(models)
+    compared, known = comparisons(models), recipes(runs)
     worst, quality_rule = choose_worst(quality, cfg.quality_recordings)
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
     return template.render(
@@ -87,7 +98,7 @@ def render(
         title=cfg.title,
         simulated=cohort.simulated,
         simulated_recordings=int(cohort.recordings["simulated"].sum()),
-        facts=facts(cohort, models),
+        facts=facts(cohort, models, efficiency),
         warnings=warnings(cohort, quality, models, runs),
         headline=headline(models, simulated=cohort.simulated),
         f1_picture=f1_picture(models, simulated=cohort.simulated),
@@ -112,19 +123,29 @@ def render(
         good=GOOD,
         split_tables=split_tables(cohort),
         split_leaks=leaks(cohort),
-        model_sections=[model_section(model, simulated=cohort.simulated) for model in models],
-        hypnogram_rule=rule,
-        nights=nights(models, chosen, cohort),
-        training=training_pictures(curves, simulated=cohort.simulated),
-        untrained=[one.name for one in curves if not _drawable(one)],
+        external=external_sentence(cohort),
+        model_sections=model_sections(models, simulated=cohort.simulated),
+        variants=variant_table(compared, known=known, simulated=cohort.simulated),
+        variant_sentences=hybrid_sentences(compared, known=known, simulated=cohort.simulated),
+        label_sizes=sizes_table(efficiency, simulated=cohort.simulated),
+        label_panels=label_panels(efficiency, simulated=cohort.simulated),
+        label_how_to=HOW_TO,
+        hypnogram_rule=rule + models_rule,
+        nights=nights(drawn, chosen, cohort),
+        pretraining=training_pictures(_of_encoders(trained), simulated=cohort.simulated),
+        training=training_pictures(_of_models(trained), simulated=cohort.simulated),
+        untrained=[one.title for one in trained if not _drawable(one)],
         provenance=provenance_table(runs),
         versions=versions_table(runs),
     )
 
 
-def facts(cohort: Cohort, models: list[Model]) -> list[tuple[str, str]]:
+def facts(
+    cohort: Cohort, models: list[Model], efficiency: LabelEfficiency
+) -> list[tuple[str, str]]:
     """Give the few numbers on top: what was there, what was not taken, what was judged."""
     recordings = cohort.recordings
+    fewer = sum(len(seeds) for curve in efficiency.curves for seeds in curve.metrics.values())
     return [
         (count(recordings["subject"].n_unique()), "subjects"),
         (count(recordings.height), "recordings"),
@@ -132,6 +153,7 @@ def facts(cohort: Cohort, models: list[Model]) -> list[tuple[str, str]]:
         (count(int(recordings["scored"].sum())), "scored epochs"),
         (count(cohort.rejected.height), "files rejected"),
         (count(len(models)), "models judged"),
+        *([(count(fewer), "models on fewer labels")] if fewer else []),
     ]
 
 
@@ -170,7 +192,7 @@ def warnings(
             f"{plural(poor, 'recording')} without a usable signal for more than half of the "
             "epochs: see Signal quality."
         )
-    unjudged = [model.name for model in models if model.metrics is None]
+    unjudged = [model.name.title for model in models if model.metrics is None]
     if unjudged:
         found.append(f"No metrics were given for {', '.join(unjudged)}.")
     changed = [str(run.file) for run in runs if run.changed]
@@ -182,36 +204,46 @@ def warnings(
 def unlike_split(cohort: Cohort, models: list[Model]) -> list[str]:
     """Compare the subjects that were tested with those the split names as test subjects."""
     planned = {(subject, fold["fold"]) for fold in cohort.folds for subject in fold["test"]}
-    found = []
+    found: dict[str, list[str]] = {}
     for model in models:
         if model.counted is None:
             continue
         tested = set(model.counted.table.select("subject", "fold").rows())
         if strays := sorted({subject for subject, _ in tested - planned}):
-            found.append(
-                f"{model.name} was tested on {plural(len(strays), 'subject')} that the split "
-                f"does not test in that fold: {', '.join(strays)}. Do not use its results."
+            told = (
+                f"tested on {plural(len(strays), 'subject')} that the split does not test in that "
+                f"fold: {', '.join(strays)}. Do not use these results"
             )
+            found.setdefault(told, []).append(model.name.title)
         if absent := sorted({subject for subject, _ in planned - tested}):
-            found.append(
-                f"{model.name} has no test predictions of {plural(len(absent), 'subject')}: "
-                f"{', '.join(absent[:MAX_GRID])}."
+            told = (
+                f"no test predictions of {plural(len(absent), 'subject')}: "
+                f"{', '.join(absent[:MAX_GRID])}"
             )
-    return found
+            found.setdefault(told, []).append(model.name.title)
+    return [f"{name_few(names)}: {told}." for told, names in found.items()]
 
 
-def training_pictures(curves: list[Curves], *, simulated: str) -> list[Picture]:
+def _of_encoders(trained: list[Training]) -> list[Training]:
+    return [one for one in trained if not isinstance(one.name, ModelName)]
+
+
+def _of_models(trained: list[Training]) -> list[Training]:
+    return [one for one in trained if isinstance(one.name, ModelName)]
+
+
+def training_pictures(trained: list[Training], *, simulated: str) -> list[Picture]:
     """Draw the losses of each network that was trained in passes."""
     return [
-        training_curves(one.name, folds, simulated=simulated)
-        for one in curves
+        training_curves(one.title, folds, simulated=simulated)
+        for one in trained
         if (folds := _drawable(one))
     ]
 
 
-def _drawable(curves: Curves) -> dict[str, pl.DataFrame]:
+def _drawable(training: Training) -> dict[str, pl.DataFrame]:
     return {
         fold: frame
-        for fold, frame in curves.folds.items()
+        for fold, frame in training.folds.items()
         if any(name in frame.columns and frame[name].count() for name in LOSSES)
     }

@@ -3,8 +3,11 @@
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from somnoflow.evaluate.confusion import agreement
 from somnoflow.report.figures import Picture, f1_by_stage
+from somnoflow.report.naming import ModelName
 from somnoflow.report.sources import Model
 from somnoflow.report.tables import (
     Table,
@@ -20,6 +23,8 @@ from somnoflow.stages import STAGE_NAMES
 METRICS = {"Accuracy": "accuracy", "Macro F1": "macro_f1", "Kappa": "kappa"}
 # Dark text stays readable (contrast 4.9 to 1) on the fullest cell.
 DARKEST = 0.6
+UNFOLDED = 3
+MAX_DRAWN = 12
 
 
 @dataclass(frozen=True)
@@ -34,13 +39,15 @@ class ConfusionCell:
 
 @dataclass(frozen=True)
 class ModelSection:
-    """What the page shows about one model."""
+    """What the page shows about one model; `summary` is read where the rest is folded away."""
 
-    name: str
-    anchor: str
+    name: ModelName
+    summary: str
     sentences: list[str]
     confusion: list[tuple[str, str, list[ConfusionCell]]]
     tables: list[Table]
+    unfolded: bool
+    first_of_source: bool
 
 
 def headline(models: list[Model], *, simulated: str) -> Table | None:
@@ -48,22 +55,49 @@ def headline(models: list[Model], *, simulated: str) -> Table | None:
     judged = [(model.name, model.metrics) for model in models if model.metrics is not None]
     if not judged:
         return None
-    rows = []
-    for name, metrics in judged:
-        pooled, intervals = metrics["pooled"], metrics["intervals"]
-        values = (score_with_interval(pooled[key], intervals[key]) for key in METRICS.values())
-        rows.append([name, *values, *_sizes(metrics)])
+    shared = len({tuple(_sizes(metrics)) for _, metrics in judged}) == 1
+    rows = [[name.words, *_values(metrics), *_sizes(metrics)] for name, metrics in judged]
+    baselines = _baseline_rows(judged)
     confidence = 100 * judged[0][1]["intervals"]["confidence"]
-    numeric = [*METRICS, "Subjects", "Recordings", "Epochs"]
+    sizes = ["Subjects", "Recordings", "Epochs"]
+    numeric = [*METRICS, *([] if shared else sizes)]
     return make_table(
-        f"Test results of {plural(len(judged), 'model')}, ordered by name, not by result. In "
-        f"brackets the {confidence:g} % interval over test subjects. The baseline gives every "
-        "epoch the most frequent true stage of the same test epochs.",
+        f"Test results of {plural(len(judged), 'model')} trained on all labels, ordered by name, "
+        f"not by result. In brackets the {confidence:g} % interval over test subjects. The "
+        "baseline gives every epoch the most frequent true stage of the same test epochs."
+        + (f" All are judged on {said_sizes(judged[0][1])}." if shared else "")
+        + datasets_sentence(judged[0][1]),
         columns=["Model", *numeric],
         numeric=numeric,
-        rows=rows + _baseline_rows(judged),
+        rows=[row[: 1 + len(numeric)] for row in rows + baselines],
         simulated=simulated,
+        groups=[*(name.source.title for name, _ in judged), *["Baseline"] * len(baselines)],
+        links=[*((name.anchor, name.path) for name, _ in judged), *[None] * len(baselines)],
     )
+
+
+def datasets_sentence(metrics: dict[str, Any]) -> str:
+    """Say which data sets the test epochs come from, where there are several."""
+    names = sorted(metrics.get("datasets", {}))
+    if not names:
+        return ""
+    return (
+        f" Test epochs of {len(names)} data sets ({', '.join(names)}) are pooled here; under each "
+        "model below, each data set stands by itself."
+    )
+
+
+def said_sizes(metrics: dict[str, Any]) -> str:
+    """Say how many epochs, recordings and subjects were compared."""
+    return (
+        f"{metrics['counts']['scored']:,} epochs from {plural(metrics['recordings'], 'recording')} "
+        f"of {plural(metrics['subjects'], 'subject')}"
+    )
+
+
+def _values(metrics: dict[str, Any]) -> list[str]:
+    pooled, intervals = metrics["pooled"], metrics["intervals"]
+    return [score_with_interval(pooled[key], intervals[key]) for key in METRICS.values()]
 
 
 def _sizes(metrics: dict[str, Any]) -> list[str]:
@@ -74,34 +108,94 @@ def _sizes(metrics: dict[str, Any]) -> list[str]:
     ]
 
 
-def _baseline_rows(judged: list[tuple[str, dict[str, Any]]]) -> list[list[str]]:
+def _baseline_rows(judged: list[tuple[ModelName, dict[str, Any]]]) -> list[list[str]]:
     """Give one row for each different baseline: models that share their epochs share it."""
     shared: dict[tuple[str, ...], list[str]] = {}
     for name, metrics in judged:
         base = metrics["baseline"]
         if base["stage"] is not None:
             values = (score(base[key]) for key in METRICS.values())
-            row = (f"Baseline: always {base['stage']}", *values, *_sizes(metrics))
-            shared.setdefault(row, []).append(name)
+            row = (f"always {base['stage']}", *values, *_sizes(metrics))
+            shared.setdefault(row, []).append(name.title)
     return [
-        [row[0] if len(shared) == 1 else f"{row[0]} ({', '.join(names)})", *row[1:]]
+        [row[0] if len(shared) == 1 else f"{row[0]} ({name_few(names)})", *row[1:]]
         for row, names in shared.items()
     ]
 
 
+def name_few(names: list[str]) -> str:
+    """Name a few, and count the others."""
+    rest = [f"{len(names) - 2} more"] if len(names) > 3 else names[2:]
+    return "; ".join([*names[:2], *rest])
+
+
+def spread(models: list[Model], most: int) -> list[Model]:
+    """Choose judged models at even steps of rank from the lowest macro F1 to the highest.
+
+    Returns
+    -------
+    list of Model
+        At most `most`, in the order of `models`; those without a macro F1 rank lowest.
+    """
+    judged = [model for model in models if model.metrics is not None]
+    if len(judged) <= most:
+        return judged
+    ranked = sorted(judged, key=lambda m: (m.metrics or {})["pooled"]["macro_f1"] or 0.0)
+    places = np.unique(np.linspace(0, len(ranked) - 1, most).round().astype(int))
+    chosen = {ranked[place].name for place in places}
+    return [model for model in judged if model.name in chosen]
+
+
+def spread_rule(chosen: int, of: int) -> str:
+    """Say how `spread` chose; empty where all are shown."""
+    if chosen >= of:
+        return ""
+    return (
+        f" {chosen} of {of} models are drawn, at even steps of rank from the lowest macro F1 to "
+        "the highest."
+    )
+
+
 def f1_picture(models: list[Model], *, simulated: str) -> Picture | None:
-    """Draw F1 by stage of all models that were judged."""
-    judged = [(model.name, model.metrics) for model in models if model.metrics is not None]
-    return f1_by_stage(judged, simulated=simulated) if judged else None
+    """Draw F1 by stage of at most `MAX_DRAWN` of the judged models."""
+    drawn = spread(models, MAX_DRAWN)
+    if not drawn:
+        return None
+    one_source = len({model.name.source for model in drawn}) == 1
+    named = [
+        (model.name.words if one_source else model.name.title, model.metrics)
+        for model in drawn
+        if model.metrics is not None
+    ]
+    judged = sum(model.metrics is not None for model in models)
+    return f1_by_stage(named, rule=spread_rule(len(named), judged), simulated=simulated)
 
 
-def model_section(model: Model, *, simulated: str) -> ModelSection:
+def model_sections(models: list[Model], *, simulated: str) -> list[ModelSection]:
+    """Make a section for each model; those after the first few are folded away."""
+    few = len(models) <= UNFOLDED + 1
+    sources = [model.name.source for model in models]
+    return [
+        model_section(
+            model,
+            simulated=simulated,
+            unfolded=few or number < UNFOLDED,
+            first_of_source=number == sources.index(model.name.source),
+        )
+        for number, model in enumerate(models)
+    ]
+
+
+def model_section(
+    model: Model, *, simulated: str, unfolded: bool, first_of_source: bool
+) -> ModelSection:
     """Make sentences, confusion matrix and tables of one model."""
-    tables, sentences, confusion = [], [], []
+    tables, sentences, confusion, summary = [], [], [], "no metrics"
     if model.metrics is None:
         sentences.append("No metrics.json was given for this model.")
     else:
         sentences = count_sentences(model.metrics)
+        summary = f"macro F1 {_values(model.metrics)[1]}"
         confusion = confusion_cells(model.metrics["pooled"]["confusion_matrix"])
         tables.append(stage_table(model, simulated=simulated))
         tables += dataset_tables(model, simulated=simulated)
@@ -111,10 +205,12 @@ def model_section(model: Model, *, simulated: str) -> ModelSection:
         tables.append(recording_table(model, simulated=simulated))
     return ModelSection(
         name=model.name,
-        anchor="model-" + "".join(c if c.isalnum() else "-" for c in model.name),
+        summary=summary,
         sentences=sentences,
         confusion=confusion,
         tables=tables,
+        unfolded=unfolded,
+        first_of_source=first_of_source,
     )
 
 
@@ -190,7 +286,7 @@ def dataset_tables(model: Model, *, simulated: str) -> list[Table]:
     columns = [*METRICS, "Baseline accuracy", "Subjects", "Recordings", "Epochs"]
     return [
         make_table(
-            f"{model.name}: each data set by itself.",
+            f"{model.name.title}: each data set by itself.",
             columns=["Data set", *columns],
             numeric=columns,
             rows=[
@@ -215,7 +311,7 @@ def dataset_tables(model: Model, *, simulated: str) -> list[Table]:
 def recording_table(model: Model, *, simulated: str) -> Table:
     """Give counts and agreement of each test recording of a model with predictions."""
     if model.counted is None:
-        raise ValueError(f"{model.name} has no predictions")
+        raise ValueError(f"{model.name.path} has no predictions")
     values = agreement(model.counted.confusion)
     rows = []
     for i, row in enumerate(model.counted.table.iter_rows(named=True)):
@@ -224,7 +320,7 @@ def recording_table(model: Model, *, simulated: str) -> Table:
         rows.append([row["recording"], row["subject"], str(row["fold"]), *scores, *numbers])
     numeric = ["Fold", *METRICS, "Epochs compared", "Without a stage", "No usable signal"]
     return make_table(
-        f"{plural(len(rows), 'test recording')} of {model.name}.",
+        f"{plural(len(rows), 'test recording')} of {model.name.title}.",
         columns=["Recording", "Subject", *numeric],
         numeric=numeric,
         rows=rows,

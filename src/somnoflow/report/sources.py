@@ -1,7 +1,8 @@
 """Reading of what the report shows: tables, metrics, predictions, training curves, run.json.
 
 Which model a file belongs to is read from its path: the folders above it are
-`<encoder>/<channel>/<head>` with `fold=<k>` below them for files that are made per fold.
+`<encoder>/<channel>/<method>/labels=<labels>`, with `fold=<k>` below them for files that are made
+per fold; pre-training has no method and no labels.
 """
 
 import json
@@ -14,13 +15,15 @@ from typing import Any, get_args
 import polars as pl
 
 from somnoflow.config.signals import Channel
+from somnoflow.config.subset import ALL
 from somnoflow.evaluate.confusion import Counted, count_test_epochs
 from somnoflow.io.digest import sha256_file
 from somnoflow.provenance import RUN_FILE
+from somnoflow.report.naming import ModelName, Source
 from somnoflow.stages import STAGE_NAMES
 
 FOLD = "fold="
-PRETRAINING = "Pre-training of"
+LABELS = "labels="
 RECORDING_NUMBERS = ("epochs", "scored", "unscored", *STAGE_NAMES, "flat")
 RECORDING_DECIMALS = ("hours", "lights_off_s", "lights_on_s", "sleep_minutes", "ahi")
 RECORDING_TEXTS = (
@@ -54,6 +57,8 @@ ROLES = ("pretrain", "train", "val", "test")
 class Cohort:
     """Recordings, what was not taken, files that no manifest names, and who is where.
 
+    `external` are the subjects of data sets that are tested only.
+
     Rows of `channels` with a `problem` are canonical channels that a recording does not have; rows
     without a `channel` are labels that it offers and that were not taken.
     """
@@ -63,6 +68,7 @@ class Cohort:
     extra: pl.DataFrame
     channels: pl.DataFrame
     folds: list[dict[str, Any]]
+    external: tuple[str, ...] = ()
 
     @property
     def simulated(self) -> str:
@@ -85,20 +91,29 @@ class Cohort:
 
 @dataclass(frozen=True)
 class Model:
-    """One evaluated model: an encoder, the channel it reads and the head on it."""
+    """One evaluated model that was trained on all labels."""
 
-    name: str
+    name: ModelName
     metrics: dict[str, Any] | None
     predictions: list[Path]
     counted: Counted | None
 
 
 @dataclass(frozen=True)
-class Curves:
-    """Training of one network, one table per fold: pass, losses, `best` (true at the choice)."""
+class Training:
+    """Training of one network, one table per fold: pass, losses, `best` (true at the choice).
 
-    name: str
+    `name` is that of an encoder or of a model.
+    """
+
+    name: Source | ModelName
     folds: dict[str, pl.DataFrame]
+
+    @property
+    def title(self) -> str:
+        """What was trained, in words."""
+        pretraining = isinstance(self.name, Source)
+        return f"Pre-training of {self.name.title}" if pretraining else self.name.title
 
 
 @dataclass(frozen=True)
@@ -118,7 +133,8 @@ def read_cohort(*, recordings: Path, rejected: Path, channels: Path, split: Path
     odd = table["simulated"].filter(~table["simulated"].str.to_lowercase().is_in(TRUTH))
     if len(odd):
         raise ValueError(f"{recordings}: {odd[0]!r} in column simulated, wanted {TRUTH}.")
-    folds = json.loads(split.read_text(encoding="utf-8")).get("folds", [])
+    deal = json.loads(split.read_text(encoding="utf-8"))
+    folds = deal.get("folds", [])
     if not folds or any(name not in fold for fold in folds for name in ("fold", *ROLES)):
         raise ValueError(
             f"{split}: wanted a list 'folds', each with 'fold' and {ROLES}. Make it again with "
@@ -136,6 +152,7 @@ def read_cohort(*, recordings: Path, rejected: Path, channels: Path, split: Path
         extra=turned_down.filter(pl.col("stage") == "extra"),
         channels=read_table(channels, texts=CHANNEL_TEXTS, numbers=CHANNEL_NUMBERS),
         folds=folds,
+        external=tuple(deal.get("external", [])),
     )
 
 
@@ -188,11 +205,22 @@ def read_table(
 
 
 def read_models(*, metrics: Iterable[Path], predictions: Iterable[Path]) -> list[Model]:
-    """Bring each model's metrics and predictions together, sorted by name."""
-    by_metrics = {_model_name(path.parent): path for path in metrics}
-    by_predictions: dict[str, list[Path]] = {}
+    """Bring together metrics and predictions of each model that was trained on all labels.
+
+    Returns
+    -------
+    list of Model
+        By encoder, channel and method, as `ModelName.order` sorts them.
+
+    Raises
+    ------
+    ValueError
+        Where a path does not name a model that was trained on all labels.
+    """
+    by_metrics = {whole_model(path.parent): path for path in metrics}
+    by_predictions: dict[ModelName, list[Path]] = {}
     for path in predictions:
-        by_predictions.setdefault(_model_name(_fold_folder(path).parent), []).append(path)
+        by_predictions.setdefault(whole_model(_fold_folder(path).parent), []).append(path)
     return [
         Model(
             name=name,
@@ -204,18 +232,18 @@ def read_models(*, metrics: Iterable[Path], predictions: Iterable[Path]) -> list
             predictions=(files := sorted(by_predictions.get(name, []))),
             counted=count_test_epochs(files) if files else None,
         )
-        for name in sorted(by_metrics.keys() | by_predictions.keys())
+        for name in sorted(by_metrics.keys() | by_predictions.keys(), key=lambda name: name.order)
     ]
 
 
-def read_curves(paths: Iterable[Path]) -> list[Curves]:
-    """Read the training tables, grouped by network; a file without rows gives an empty table."""
-    grouped: dict[str, dict[str, pl.DataFrame]] = {}
+def read_training(paths: Iterable[Path]) -> list[Training]:
+    """Read the training tables by network, encoders first; a file without rows is empty."""
+    grouped: dict[Source | ModelName, dict[str, pl.DataFrame]] = {}
     for path in sorted(paths):
         folder = _fold_folder(path)
-        grouped.setdefault(_network_name(folder.parent), {})[folder.name] = _read_training(path)
-    first = sorted(grouped, key=lambda name: (not name.startswith(PRETRAINING), name))
-    return [Curves(name, grouped[name]) for name in first]
+        grouped.setdefault(_network(folder.parent), {})[folder.name] = _read_training(path)
+    ordered = sorted(grouped, key=lambda name: (isinstance(name, ModelName), name.order))
+    return [Training(name, grouped[name]) for name in ordered]
 
 
 def _read_training(path: Path) -> pl.DataFrame:
@@ -252,17 +280,29 @@ def _fold_folder(path: Path) -> Path:
     return path.parent
 
 
-def _model_name(folder: Path) -> str:
-    """Give `<encoder>/<channel>/<head>` of the folder of a model."""
-    return "/".join(folder.parts[-3:])
+def model_and_labels(folder: Path) -> tuple[ModelName, str]:
+    """Give the model of a folder `<encoder>/<channel>/<method>/labels=<labels>`, and the labels."""
+    if len(folder.parts) < 4 or not folder.name.startswith(LABELS):
+        raise ValueError(
+            f"{folder} is no folder <encoder>/<channel>/<method>/{LABELS}<labels>, so its model is "
+            "not known. Give files as the workflow lays them out."
+        )
+    encoder, channel, method = folder.parts[-4:-1]
+    return ModelName(Source(encoder, channel), method), folder.name.removeprefix(LABELS)
 
 
-def _network_name(folder: Path) -> str:
-    kinds = {3: "pretrain", 4: "heads"}
-    for depth, kind in kinds.items():
-        if len(folder.parts) >= depth and folder.parts[-depth] == kind:
-            title = PRETRAINING if kind == "pretrain" else "Head"
-            return f"{title} {'/'.join(folder.parts[1 - depth :])}"
-    raise ValueError(
-        f"{folder} is neither pretrain/<encoder>/<channel> nor heads/<encoder>/<channel>/<head>."
-    )
+def whole_model(folder: Path) -> ModelName:
+    """Give the model of a folder whose labels are all."""
+    name, labels = model_and_labels(folder)
+    if labels != ALL:
+        raise ValueError(
+            f"{folder} was trained on the labels '{labels}', wanted '{ALL}'. Give metrics of "
+            "subsets as --curves."
+        )
+    return name
+
+
+def _network(folder: Path) -> Source | ModelName:
+    if len(folder.parts) >= 3 and folder.parts[-3] == "pretrain":
+        return Source(*folder.parts[-2:])
+    return whole_model(folder)

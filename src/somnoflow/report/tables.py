@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import polars as pl
 
 NOTHING = "\N{EN DASH}"
+MINUS = "\N{MINUS SIGN}"
 LITTLE = "under 1 %"
 UNBROKEN = "\N{NO-BREAK SPACE}"
 MAX_ROWS = 200
@@ -38,6 +39,10 @@ class Table:
         Rows before long tables were cut, so that the reader learns what is not shown.
     simulated
         "simulated", "partly simulated" or empty, shown beside the caption.
+    groups
+        Heading that each row stands under, or nothing; rows of a group are neighbours.
+    links
+        Place on the page and path of what each row is about, or nothing.
     """
 
     caption: str
@@ -45,6 +50,8 @@ class Table:
     rows: list[list[str]]
     total: int
     simulated: str = ""
+    groups: tuple[str, ...] = ()
+    links: tuple[tuple[str, str] | None, ...] = ()
 
 
 def make_table(
@@ -56,6 +63,8 @@ def make_table(
     rows: Sequence[Sequence[str]],
     total: int | None = None,
     simulated: str = "",
+    groups: Sequence[str] = (),
+    links: Sequence[tuple[str, str] | None] = (),
 ) -> Table:
     """Make a table of at most `MAX_ROWS` rows; `total` says how many there are of cut ones."""
     right, breaking = set(numeric), set(prose)
@@ -65,6 +74,8 @@ def make_table(
         rows=[list(row) for row in rows[:MAX_ROWS]],
         total=len(rows) if total is None else total,
         simulated=simulated,
+        groups=tuple(groups),
+        links=tuple(links),
     )
 
 
@@ -78,6 +89,14 @@ def score_with_interval(value: float | None, interval: Sequence[float] | None) -
     if interval is None or value is None:
         return score(value)
     return f"{score(value)} [{score(interval[0])}, {score(interval[1])}]"
+
+
+def difference(value: float | None, interval: Sequence[float] | None = None) -> str:
+    """Write a difference of scores with its sign, and its interval where there is one."""
+    if value is None:
+        return NOTHING
+    signed = [f"{round(x, 3) + 0.0:+.3f}".replace("-", MINUS) for x in (value, *(interval or ()))]
+    return signed[0] if interval is None else f"{signed[0]} [{signed[1]}, {signed[2]}]"
 
 
 def count(value: float | None) -> str:
