@@ -17,26 +17,31 @@ from somnoflow.commands.embed import embed
 from somnoflow.commands.head import head
 from somnoflow.commands.score import score
 from somnoflow.config.embed import EmbedSlice
-from somnoflow.config.head_slice import HeadSlice
-from somnoflow.config.heads import Knn, Linear
-from somnoflow.config.pretrain import Pretrain
+from somnoflow.config.heads import HeadSlice, Knn, Linear
+from somnoflow.config.pretrain import Recipe
+from somnoflow.config.score import ScoreSlice
 from somnoflow.data.packed import PackedEpochs
+from somnoflow.data.subsets import write_labels
 from somnoflow.fingerprint import RESULT_NEUTRAL, ROOT, closure
 from somnoflow.io.digest import DigestError
-from somnoflow.models.heads import load_head
+from somnoflow.models.context import ContextHead
+from somnoflow.models.heads import load_head, write_context
 from somnoflow.models.pretrained import load_frozen
 from somnoflow.models.weights import read_tensors, write_weights
-from somnoflow.training.embedded import read_labelled
+from somnoflow.training.embedded import read_dimension, read_labelled, read_parts, to_matrix
 from somnoflow.training.embedding import embed_batch
 from somnoflow.training.pretraining import build_neuronet
+from somnoflow.training.roles import Roles, read_roles
+from somnoflow.training.scoring import gather_predictions, score_part
 
 LINEAR = Linear(passes=12, batch_size=8)
+NAMES = ["p_W", "p_N1", "p_N2", "p_N3", "p_REM"]
 
 
 @pytest.fixture(scope="module")
 def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A NeuroNet as `pretrain` writes it, with batch norm statistics of its own."""
-    model = build_neuronet(Pretrain(frame_step=1.5), sampling_rate=100)
+    model = build_neuronet(Recipe(frame_step=1.5), sampling_rate=100)
     model(torch.randn(8, 3000, generator=torch.Generator().manual_seed(0)))
     path = tmp_path_factory.mktemp("encoder") / "encoder.safetensors"
     about = {
@@ -59,20 +64,38 @@ def run_embed(cohort: Cohort, encoder: Path, folder: Path, **changes: object) ->
 
 def run_head(index: Path, split: Path, folder: Path, name: str = "linear") -> Path:
     folder.mkdir(parents=True, exist_ok=True)
+    parts = pl.concat(read_parts(index, subjects=read_roles(split, fold=0).train))
+    write_labels(folder / "labels.parquet", parts.filter(pl.col("usable") & (pl.col("stage") >= 0)))
+    recipe = LINEAR if name == "linear" else Knn(components=50, neighbours=5)
     head(
         embeddings=index,
         split=split,
+        labels=folder / "labels.parquet",
         head=folder / "head.safetensors",
         training=folder / "training.csv",
+        resume=folder / "resume",
+        name=name,
         fold=0,
         threads=1,
-        cfg=HeadSlice(recipe=LINEAR if name == "linear" else Knn(components=50, neighbours=5)),
+        cfg=HeadSlice(name=name, recipe=recipe),
     )
     return folder / "head.safetensors"
 
 
-def run_score(index: Path, trained: Path, split: Path, path: Path) -> pl.DataFrame:
-    score(embeddings=index, head=trained, split=split, predictions=path, fold=0, threads=1)
+def make_context_head(index: Path, path: Path) -> Path:
+    """Write a context head that was not trained, over windows of six epochs."""
+    torch.manual_seed(0)
+    head = ContextHead(read_dimension(index), context="transformer", width=16, window=6)
+    torch.nn.init.normal_(head.fc.weight)  # so that neighbours show in the probabilities
+    write_context(path, head, {})
+    return path
+
+
+def run_score(
+    index: Path, trained: Path, split: Path, path: Path, *, stride: int = 6
+) -> pl.DataFrame:
+    cfg = ScoreSlice(stride=stride)
+    score(embeddings=index, head=trained, split=split, predictions=path, fold=0, threads=1, cfg=cfg)
     return pl.read_parquet(path)
 
 
@@ -248,14 +271,13 @@ def test_a_stage_nobody_has_is_logged_and_never_predicted(
     present = set(read_labelled(index, subjects=["sim/b"]).stages.tolist())
     missing = sorted({0, 1, 2, 3, 4} - present)
     assert missing
-    names = ["p_W", "p_N1", "p_N2", "p_N3", "p_REM"]
     for name in ("linear", "knn"):
         with caplog.at_level(logging.WARNING):
             path = run_head(index, cohort.split, tmp_path / name, name)
         assert "no training epoch of stage" in caplog.text
         table = run_score(index, path, cohort.split, tmp_path / name / "p.parquet")
         assert not set(missing) & set(table["predicted"].to_list())
-        assert all(table[names[stage]].drop_nulls().eq(0).all() for stage in missing)
+        assert all(table[NAMES[stage]].drop_nulls().eq(0).all() for stage in missing)
     assert "allow 9 of heads.knn.components = 50" in caplog.text
 
 
@@ -278,12 +300,15 @@ def test_a_changed_part_is_refused(shared: Cohort, encoder: Path, tmp_path: Path
 # Score
 
 
-@pytest.mark.parametrize("name", ["linear", "knn"])
+@pytest.mark.parametrize("name", ["linear", "knn", "transformer"])
 def test_every_epoch_of_val_and_test_is_scored_once(
     embedded: Path, shared: Cohort, tmp_path: Path, name: str
 ) -> None:
     """Defects N6, N7, N9: no epoch is lost in a last batch, none is scored twice."""
-    trained = run_head(embedded, shared.split, tmp_path, name)
+    if name == "transformer":
+        trained = make_context_head(embedded, tmp_path / "head")
+    else:
+        trained = run_head(embedded, shared.split, tmp_path, name)
     table = run_score(embedded, trained, shared.split, tmp_path / "p.parquet")
     wanted = PackedEpochs(
         shared.packed, channels=["EEG_C4"], subjects=[*ROLES["val"], *ROLES["test"]]
@@ -335,12 +360,62 @@ def test_an_epoch_twice_or_a_subject_missing_stops_scoring(
         run_score(embedded, trained, split, tmp_path / "p")
 
 
+@pytest.mark.parametrize("stride", [6, 2])
+def test_windows_end_where_a_recording_does_and_at_an_unusable_epoch(
+    embedded: Path, shared: Cohort, tmp_path: Path, stride: int
+) -> None:
+    """Defect S12: neither other nights nor the far side of a gap change what an epoch gets."""
+    trained = make_context_head(embedded, tmp_path / "head")
+    table = run_score(embedded, trained, shared.split, tmp_path / "p.parquet", stride=stride)
+    rows = pl.concat(read_parts(embedded, subjects=["sim/e"])).filter("usable")
+    x = to_matrix(rows["embedding"], dimension=64)
+    assert rows["epoch"].to_list() == [0, 1, *range(3, 23)]
+    head = load_head(trained, dimension=64)
+    alone = [
+        head.predict_proba(part, np.arange(len(part)) == 0, stride=stride)
+        for part in (x[:2], x[2:])
+    ]
+    found = table.filter(pl.col("subject") == "sim/e", pl.col("usable")).select(NAMES).to_numpy()
+    np.testing.assert_allclose(found, np.concatenate(alone), atol=1e-5)
+    joined = head.predict_proba(x, np.arange(len(x)) == 0, stride=stride)
+    assert not np.allclose(found, joined, atol=1e-2)  # the check above can fail
+
+
+def test_the_stride_of_the_configuration_is_that_of_the_windows(
+    embedded: Path, shared: Cohort, tmp_path: Path
+) -> None:
+    trained = make_context_head(embedded, tmp_path / "head")
+    one, two = (
+        run_score(embedded, trained, shared.split, tmp_path / "p", stride=s)[NAMES[0]]
+        for s in (6, 3)
+    )
+    assert not np.allclose(one.drop_nulls(), two.drop_nulls(), atol=1e-2)
+    with pytest.raises(ValueError, match="windows of 6 epochs every 7 epochs leave epochs out"):
+        run_score(embedded, trained, shared.split, tmp_path / "p", stride=7)
+
+
+def test_recordings_out_of_order_or_in_pieces_stop_scoring(
+    embedded: Path, shared: Cohort, tmp_path: Path
+) -> None:
+    head = load_head(make_context_head(embedded, tmp_path / "head"), dimension=64)
+    part = pl.concat(read_parts(embedded, subjects=["sim/e"]))
+    with pytest.raises(ValueError, match="23 epochs of 1 recordings are not in the order of"):
+        score_part(part.reverse(), head=head, dimension=64, stride=6)
+    pieces = [
+        score_part(piece, head=head, dimension=64, stride=6) for piece in (part[:11], part[11:])
+    ]
+    roles = Roles(pretrain=(), train=(), val=(), test=("sim/e",))
+    with pytest.raises(ValueError, match="1 recordings of here lie in 2 pieces, wanted each in"):
+        gather_predictions(pieces, roles=roles, fold=0, where="here")
+
+
 # Code
 
 
 def test_commands_import_only_what_they_need() -> None:
     for name in ("embed", "head", "score"):
         assert "somnoflow.training.pretraining" not in closure(f"somnoflow.commands.{name}")
+    for name in ("embed", "score"):
         assert "somnoflow.training.resume" not in closure(f"somnoflow.commands.{name}")
     for name in ("head", "score"):
         assert "somnoflow.models.neuronet" not in closure(f"somnoflow.commands.{name}")

@@ -23,7 +23,7 @@ def score(
     prepare(choose_device(0), threads=threads)
     roles = read_roles(split, fold=fold)
     trained = load_head(head, dimension=read_dimension(embeddings))
-    table = score_subjects(embeddings, head=trained, roles=roles, fold=fold)
+    table = score_subjects(embeddings, head=trained, roles=roles, fold=fold, stride=cfg.stride)
     write_predictions(predictions, table)
 
 
