@@ -54,7 +54,8 @@ class Training:
         """Take a step on a batch (B, T)."""
         begin, before = time.perf_counter(), os.times()
         self.optimizer.zero_grad()
-        self.model(epochs, generator=self.generator).total.backward()
+        noise = self.model.draw_noise(len(epochs), generator=self.generator)
+        self.model(epochs, noise=noise).total.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.clip)
         self.optimizer.step()
         after = os.times()

@@ -19,6 +19,7 @@ import argparse
 import logging
 import sys
 from collections.abc import Callable, Sequence
+from inspect import Parameter, signature
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
@@ -39,7 +40,7 @@ def command(function: Callable[..., None], arguments: Sequence[str] | None = Non
     ----------
     function
         Keyword-only arguments annotated `Input`, `Inputs`, `Output`, `Path`, `int`, `str` or a
-        pydantic model (read from JSON).
+        pydantic model (read from JSON). One with a default is an option that may be left out.
     arguments
         Command line without the program's name; `sys.argv` where None.
     """
@@ -110,7 +111,9 @@ def _parser(function: Callable[..., None], hints: dict[str, Any]) -> argparse.Ar
         elif isinstance(bare, type) and issubclass(bare, BaseModel):
             parser.add_argument(option, dest=name, metavar="JSON", required=True)
         else:
-            parser.add_argument(option, dest=name, type=bare, required=True)
+            default = signature(function).parameters[name].default
+            required = default is Parameter.empty
+            parser.add_argument(option, dest=name, type=bare, default=default, required=required)
     parser.add_argument("--log", type=Path, help="also write messages to this file")
     return parser
 

@@ -13,6 +13,10 @@ def parameters(*modules: nn.Module) -> int:
     return sum(p.numel() for module in modules for p in module.parameters())
 
 
+def draw(model: NeuroNet, epochs: int, *, seed: int) -> torch.Tensor:
+    return model.draw_noise(epochs, generator=torch.Generator().manual_seed(seed))
+
+
 @pytest.fixture
 def tiny() -> NeuroNet:
     torch.manual_seed(0)
@@ -141,7 +145,7 @@ def test_all_frames_move_batch_norm_once_per_step(tiny: NeuroNet) -> None:
 @pytest.mark.parametrize("ratio", [0.5, 0.8])
 def test_masks_hide_the_stated_number_and_restore_the_order(tiny: NeuroNet, ratio: float) -> None:
     x = torch.arange(5 * 73, dtype=torch.float32).reshape(5, 73, 1)
-    kept, mask, restore = tiny.random_masking(x, mask_ratio=ratio)
+    kept, mask, restore = tiny.random_masking(x, mask_ratio=ratio, noise=tiny.draw_noise(5)[0])
     visible = int(73 * (1 - ratio))
     assert kept.shape == (5, visible, 1)
     assert mask.sum(dim=1).tolist() == [73 - visible] * 5
@@ -152,10 +156,11 @@ def test_masks_hide_the_stated_number_and_restore_the_order(tiny: NeuroNet, rati
     assert len({tuple(row.tolist()) for row in mask}) == 5
 
 
-def test_masks_depend_on_the_generator_only(tiny: NeuroNet) -> None:
-    x = torch.randn(4, 73, 2)
+def test_masks_depend_on_the_noise_only(tiny: NeuroNet) -> None:
     one, again, other = (
-        tiny.random_masking(x, mask_ratio=0.8, generator=torch.Generator().manual_seed(seed))[1]
+        tiny.random_masking(
+            torch.randn(4, 73, 2), mask_ratio=0.8, noise=draw(tiny, 4, seed=seed)[0]
+        )[1]
         for seed in (1, 1, 2)
     )
     assert torch.equal(one, again)
@@ -164,7 +169,9 @@ def test_masks_depend_on_the_generator_only(tiny: NeuroNet) -> None:
 
 def test_block_masking_hides_neighbours_together() -> None:
     model = neuronet("tiny", mask_block=9)
-    _, mask, _ = model.random_masking(torch.randn(8, 73, 1), mask_ratio=0.8)
+    noise = model.draw_noise(8)
+    assert noise.shape == (2, 8, 9)
+    _, mask, _ = model.random_masking(torch.randn(8, 73, 1), mask_ratio=0.8, noise=noise[0])
     assert mask.sum(dim=1).tolist() == [59] * 8
     changes = mask.diff(dim=1).abs().sum(dim=1)
     assert (changes <= 6).all()  # 14 visible of blocks of 9: at most three runs
@@ -188,12 +195,12 @@ def test_forward_is_the_sum_that_the_paper_writes(tiny: NeuroNet) -> None:
     tiny.eval()
     tiny.alpha = 0.3
     x = torch.randn(4, 3000)
-    losses = tiny(x, generator=torch.Generator().manual_seed(5))
+    noise = tiny.draw_noise(4)
+    losses = tiny(x, noise=noise)
     tokens = tiny.embed_frames(tiny.make_frames(x))
-    masks = torch.Generator().manual_seed(5)
     reconstruction, projections = torch.zeros(()), []
-    for _ in range(2):
-        latent, mask, restore = tiny.forward_encoder(tokens, mask_ratio=0.8, generator=masks)
+    for view in noise:
+        latent, mask, restore = tiny.forward_encoder(tokens, mask_ratio=0.8, noise=view)
         assert latent.shape == (4, 15, 64)
         predicted = tiny.forward_decoder(latent, restore)
         reconstruction = reconstruction + tiny.forward_loss(tokens, predicted, mask)
@@ -222,7 +229,7 @@ def test_stop_gradient_only_cuts_the_target(tiny: NeuroNet) -> None:
     for stop in (False, True):
         tiny.zero_grad()
         tiny.stop_gradient = stop
-        losses = tiny(x, generator=torch.Generator().manual_seed(1))
+        losses = tiny(x, noise=draw(tiny, 4, seed=1))
         losses.reconstruction.backward()
         grads.append(tiny.frame_backbone.feature_layer[2].weight.grad.clone())
     assert grads[1].abs().sum() > 0
@@ -233,7 +240,8 @@ def test_feature_is_the_mean_of_frame_tokens_without_cls(tiny: NeuroNet) -> None
     """Defect N10: CLS is for the contrastive loss, never the feature."""
     tiny.eval()
     x = torch.randn(3, 3000)
-    latent, mask, _ = tiny.forward_encoder(tiny.embed_frames(tiny.make_frames(x)), mask_ratio=0.0)
+    tokens = tiny.embed_frames(tiny.make_frames(x))
+    latent, mask, _ = tiny.forward_encoder(tokens, mask_ratio=0.0, noise=tiny.draw_noise(3)[0])
     assert latent.shape == (3, 74, 64)
     assert mask.sum() == 0
     torch.testing.assert_close(
@@ -245,9 +253,10 @@ def test_feature_is_the_mean_of_frame_tokens_without_cls(tiny: NeuroNet) -> None
 def test_bfloat16_autocast_gives_nearly_the_same_losses(tiny: NeuroNet) -> None:
     """The precision of training on a GPU, tried on the CPU."""
     x = torch.randn(4, 3000)
-    plain = tiny(x, generator=torch.Generator().manual_seed(1))
+    plain = tiny(x, noise=draw(tiny, 4, seed=1))
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        mixed = tiny(x, generator=torch.Generator().manual_seed(1))
+        mixed = tiny(x, noise=draw(tiny, 4, seed=1))
+    assert {loss.dtype for loss in mixed} == {torch.float32}
     mixed.total.backward()
     assert mixed.total.item() == pytest.approx(plain.total.item(), rel=0.1)
     assert all(p.grad is not None and p.grad.isfinite().all() for p in tiny.parameters())
@@ -274,7 +283,7 @@ def test_decoder_puts_each_visible_token_back_to_its_time(tiny: NeuroNet) -> Non
         nn.init.zeros_(block.attn.proj.weight)
     tokens = torch.randn(1, 73, tiny.frame_backbone.features)
     latent, mask, restore = tiny.forward_encoder(
-        tokens, mask_ratio=0.8, generator=torch.Generator().manual_seed(0)
+        tokens, mask_ratio=0.8, noise=draw(tiny, 1, seed=0)[0]
     )
     before = tiny.forward_decoder(latent, restore)
     changed = latent.clone()
@@ -291,3 +300,129 @@ def test_architecture_rebuilds_the_model(tiny: NeuroNet) -> None:
     tiny.eval(), again.eval()
     x = torch.randn(2, 3000)
     assert torch.equal(tiny.forward_features(x), again.forward_features(x))
+
+
+@pytest.mark.parametrize(
+    ("objective", "unused"),
+    [
+        ("masked", {"projection"}),
+        (
+            "contrastive",
+            {"mask_token", "decoder_embed", "decoder_blocks", "decoder_norm", "decoder_pred"},
+        ),
+    ],
+)
+def test_half_an_objective_neither_runs_nor_trains_the_other(
+    objective: str, unused: set[str]
+) -> None:
+    torch.manual_seed(0)
+    model = neuronet("tiny", objective=objective)
+    torch.manual_seed(0)
+    hybrid = neuronet("tiny")
+    pairs = zip(model.parameters(), hybrid.parameters(), strict=True)
+    assert all(torch.equal(one, other) for one, other in pairs)
+    ran: list[str] = []
+    for name in ("projection", "decoder_embed", "decoder_pred"):
+        getattr(model, name).register_forward_hook(lambda *_, name=name: ran.append(name))
+    x, noise = torch.randn(4, 3000), model.draw_noise(4)
+    losses, both = model(x, noise=noise), hybrid(x, noise=noise)
+    assert not set(ran) & unused
+    assert ran
+    losses.total.backward()
+    without = {name.split(".")[0] for name, p in model.named_parameters() if p.grad is None}
+    assert without == unused
+    if objective == "masked":
+        assert losses.contrastive is None
+        torch.testing.assert_close(losses.total, both.reconstruction)
+    else:
+        assert losses.reconstruction is None
+        torch.testing.assert_close(losses.total, both.contrastive)
+
+
+def naive_nt_xent(first: torch.Tensor, second: torch.Tensor, temperature: float) -> float:
+    """Equation 1 of SimCLR, written as loops in float64."""
+    views = [*first.double(), *second.double()]
+    views = [(z / z.abs().max()) / (z / z.abs().max()).norm() for z in views]
+    total = 0.0
+    for i, z in enumerate(views):
+        partner = (i + len(first)) % len(views)
+        others = [torch.exp(z @ views[k] / temperature) for k in range(len(views)) if k != i]
+        total -= torch.log(torch.exp(z @ views[partner] / temperature) / sum(others)).item()
+    return total / len(views)
+
+
+@pytest.mark.parametrize("temperature", [0.05, 0.1, 1.0])
+def test_nt_xent_is_the_naive_loop(temperature: float) -> None:
+    torch.manual_seed(1)
+    first = torch.randn(5, 7)
+    second = first + torch.randn(5, 7)
+    loss = nt_xent(first, second, temperature=temperature)
+    assert loss.item() == pytest.approx(naive_nt_xent(first, second, temperature), rel=1e-5)
+    assert loss.item() == pytest.approx(
+        nt_xent(second, first, temperature=temperature).item(), rel=1e-5
+    )
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-12, 1e12, 1e30])
+def test_nt_xent_knows_directions_only(scale: float) -> None:
+    torch.manual_seed(1)
+    first, second = torch.randn(2, 5, 7)
+    wanted = nt_xent(first, second, temperature=0.05).item()
+    huge = (first * scale).requires_grad_()
+    loss = nt_xent(huge, second, temperature=0.05)
+    loss.backward()
+    assert loss.item() == pytest.approx(wanted, rel=1e-5)
+    assert huge.grad is not None
+    assert huge.grad.isfinite().all()
+    assert huge.grad.abs().sum() > 0
+
+
+def test_nt_xent_of_zeros_is_finite_and_of_one_epoch_an_error() -> None:
+    zeros = torch.zeros(3, 4, requires_grad=True)
+    loss = nt_xent(zeros, torch.randn(3, 4), temperature=0.05)
+    loss.backward()
+    assert loss.isfinite()
+    assert zeros.grad is not None
+    assert zeros.grad.isfinite().all()
+    with pytest.raises(ValueError, match=r"shapes \(1, 4\) and \(1, 4\), wanted twice"):
+        nt_xent(torch.randn(1, 4), torch.randn(1, 4), temperature=0.05)
+
+
+def test_nt_xent_gradient_is_that_of_the_naive_form() -> None:
+    torch.manual_seed(2)
+    views = torch.randn(2, 4, 6, dtype=torch.float64).float().requires_grad_()
+    nt_xent(views[0], views[1], temperature=0.2).backward()
+    step = 1e-3
+    for place in [(0, 1, 2), (1, 3, 0)]:
+        ends = []
+        for sign in (1, -1):
+            moved = views.detach().double().clone()
+            moved[place] += sign * step
+            ends.append(naive_nt_xent(moved[0], moved[1], 0.2))
+        assert views.grad is not None
+        assert views.grad[place].item() == pytest.approx((ends[0] - ends[1]) / (2 * step), abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("rate", "seconds", "window", "step"),
+    [(64, 30, 5.0, 2.5), (100, 20, 4.0, 2.0), (256, 10, 1, 1)],
+)
+@pytest.mark.parametrize("objective", ["hybrid", "masked", "contrastive"])
+def test_any_rate_and_framing_learns(
+    rate: int, seconds: float, window: float, step: float, objective: str
+) -> None:
+    torch.manual_seed(0)
+    model = neuronet(
+        "tiny", sampling_rate=rate, epoch_seconds=seconds, frame_window=window, frame_step=step,
+        mask_ratio=0.5, objective=objective, stop_gradient=True, mask_block=2,
+    )  # fmt: skip
+    epochs, noise = torch.randn(6, round(rate * seconds)), model.draw_noise(6)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+    losses = []
+    for _ in range(6):
+        optimizer.zero_grad()
+        loss = model(epochs, noise=noise).total
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < losses[0]

@@ -22,9 +22,10 @@ from somnoflow.data.packed import PackedEpochs
 from somnoflow.models.neuronet import Losses, NeuroNet
 from somnoflow.models.pretrained import load_frozen, load_neuronet
 from somnoflow.models.weights import read_tensors
-from somnoflow.training import pretraining
-from somnoflow.training.pretraining import Pretraining, TrainingError, build_neuronet
+from somnoflow.training.batches import validation_batches
+from somnoflow.training.pretraining import Pretraining, build_neuronet
 from somnoflow.training.resume import CheckpointError
+from somnoflow.training.trainer import TrainingError
 
 SETTINGS = {"passes": 3, "batch_size": 8, "frame_step": 1.5}
 
@@ -98,11 +99,11 @@ def test_best_weights_come_from_disk_and_give_their_loss_again(shared: Cohort, w
     cfg = make_slice().recipe
     epochs = PackedEpochs(shared.packed, channels=["EEG_C4"], subjects=ROLES["val"])
     rows = epochs.rows(scored=False)
-    module = Pretraining(model, cfg=cfg, steps=1)
+    module = Pretraining(model, cfg=cfg, batches=1)
     module.on_validation_epoch_start()
     with torch.inference_mode():
-        for batch in pretraining.validation_batches(rows, batch_size=8, seed=cfg.seed):
-            module.validation_step(torch.from_numpy(epochs.read(batch)[:, 0]), 0)
+        for number, batch in enumerate(validation_batches(rows, batch_size=8, seed=cfg.seed)):
+            module.validation_step(torch.from_numpy(epochs.read(batch)[:, 0]), number)
     loss = module._sums["val"][0].item() / module._epochs["val"]
     recorded = pl.read_csv(whole / "training.csv").filter(pl.col("best") == 1)["val_loss"].item()
     assert module._epochs["val"] == len(rows) == 13
@@ -135,13 +136,13 @@ def test_validation_is_in_evaluation_mode_and_without_gradients(
 ) -> None:
     """Defect N16; and training goes back to training mode after it."""
     seen: dict[str, set[tuple[bool, bool]]] = {"train": set(), "val": set()}
-    step = Pretraining._step
+    count = Pretraining._count
 
-    def spied(self: Pretraining, role: str, epochs: torch.Tensor) -> torch.Tensor:
+    def spied(self: Pretraining, role: str, losses: Losses, epochs: int) -> None:
         seen[role].add((self.model.training, torch.is_grad_enabled()))
-        return step(self, role, epochs)
+        count(self, role, losses, epochs)
 
-    monkeypatch.setattr(Pretraining, "_step", spied)
+    monkeypatch.setattr(Pretraining, "_count", spied)
     run(shared, tmp_path, passes=2)
     assert seen == {"train": {(True, True)}, "val": {(False, False)}}
 
@@ -329,7 +330,7 @@ def test_few_epochs_make_a_smaller_batch(
     [
         ({"val": []}, "the validation subjects have 0 usable epochs of EEG_C4, wanted at least 2"),
         ({"pretrain": []}, "the pre-training subjects have 0 usable epochs"),
-        ({"val": ["sim/x"]}, "1 of 1 subjects of the split are not in the packed shards: sim/x"),
+        ({"val": ["sim/x"]}, "1 of 4 subjects of the split are not in the packed shards: sim/x"),
     ],
 )
 def test_too_few_subjects_are_named(

@@ -14,6 +14,7 @@ import json
 import math
 import os
 from collections.abc import Collection, Sequence
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -82,11 +83,14 @@ class PackedEpochs:
         channels is there, carries a signal and has a scale).
     samples
         Samples per epoch, T.
+    sampling_rate
+        Hz.
 
     Raises
     ------
     ValueError
-        When a shard has not all the channels, or shards differ in samples per epoch.
+        When a shard has not all the channels, or shards differ in sampling rate or in samples per
+        epoch.
     DigestError
         When an epoch table is not the one its index names, or the signals have another shape.
     """
@@ -101,7 +105,7 @@ class PackedEpochs:
         self.channels = tuple(channels)
         self._signals: list[_Signals] = []
         tables = []
-        lengths = set()
+        lengths, rates = set(), set()
         for number, path in enumerate(sorted(indexes)):
             index = json.loads(path.read_text(encoding="utf-8"))
             missing = [channel for channel in channels if channel not in index["channels"]]
@@ -116,12 +120,16 @@ class PackedEpochs:
                 _Signals(path.with_name("signals.npy"), index=index, channels=channels)
             )
             lengths.add(index["samples"])
+            rates.add(index["sampling_rate"])
             tables.append(_read_table(table_path, channels=channels, shard=number))
         if not tables:
             raise ValueError("no packed shard was given, wanted the index.json of at least one")
         if len(lengths) != 1:
             raise ValueError(f"shards differ in samples per epoch: {sorted(lengths)}")
+        if len(rates) != 1:
+            raise ValueError(f"shards differ in sampling rate: {sorted(rates)} Hz")
         self.samples: int = lengths.pop()
+        self.sampling_rate: int = rates.pop()
         whole = pl.concat(tables)
         if subjects is not None:
             whole = whole.filter(pl.col("subject").is_in(sorted(subjects)))
@@ -138,6 +146,14 @@ class PackedEpochs:
 
     def __len__(self) -> int:
         return len(self.table)
+
+    def only(self, subjects: Collection[str]) -> "PackedEpochs":
+        """Give the epochs of some of the subjects; nothing is read again."""
+        keep = self.table["subject"].is_in(sorted(subjects)).to_numpy()
+        part = copy(self)
+        part.table = self.table.filter(keep)
+        part._shard, part._row, part._night = self._shard[keep], self._row[keep], self._night[keep]
+        return part
 
     def rows(self, *, scored: bool) -> Rows:
         """Give the rows that may be trained on: usable, and scored where `scored` is true."""

@@ -11,7 +11,7 @@ L  visible frames               E  values of a frame token
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -22,6 +22,7 @@ from somnoflow.models.layers import NORM_EPS, Block, initialise_as_mae, sincos_p
 from somnoflow.models.losses import nt_xent
 
 Preset = Literal["tiny", "T", "B"]
+Objective = Literal["hybrid", "masked", "contrastive"]
 
 # A product of seconds and Hz (0.29 x 100) or of frames and shares (10 x (1 - 0.8)) can fall a
 # rounding error short of the whole number it means.
@@ -29,11 +30,14 @@ ROUNDING = 1e-9
 
 
 class Losses(NamedTuple):
-    """Losses of a batch: `total = reconstruction + alpha x contrastive`."""
+    """Losses of a batch, float32; None is what the objective does not compute.
+
+    `total` is `reconstruction + alpha x contrastive`, or the one of them that the objective is.
+    """
 
     total: Tensor
-    reconstruction: Tensor
-    contrastive: Tensor
+    reconstruction: Tensor | None
+    contrastive: Tensor | None
 
 
 class NeuroNet(nn.Module):
@@ -72,6 +76,10 @@ class NeuroNet(nn.Module):
     mask_block
         Neighbouring frames that are hidden or shown together. Published: 1, although neighbours
         share 88 % of their samples (defect N11).
+    objective
+        `hybrid`: both losses, as published. `masked`: the reconstruction alone, `contrastive`: the
+        contrast alone; what the other half needs (projection, decoder) is then not run, has no
+        gradient and is not decayed. It stays in the state, so that files have one form.
 
     Notes
     -----
@@ -106,6 +114,7 @@ class NeuroNet(nn.Module):
         alpha: float = 1.0,
         stop_gradient: bool = False,
         mask_block: int = 1,
+        objective: Objective = "hybrid",
     ) -> None:
         super().__init__()
         self.architecture: dict[str, Any] = {
@@ -135,6 +144,7 @@ class NeuroNet(nn.Module):
         self.alpha = alpha
         self.stop_gradient = stop_gradient
         self.mask_block = mask_block
+        self.objective = objective
 
         self.frame_backbone = FrameBackbone(
             self.window,
@@ -176,38 +186,81 @@ class NeuroNet(nn.Module):
             nn.ELU(),
             nn.Linear(hidden, projected),
         )
+        if objective == "masked":
+            self.projection.requires_grad_(False)
+        if objective == "contrastive":
+            self.mask_token.requires_grad_(False)
+            for unused in (
+                self.decoder_embed, self.decoder_blocks, self.decoder_norm, self.decoder_pred,
+            ):  # fmt: skip
+                unused.requires_grad_(False)
 
     @property
     def dimension(self) -> int:
         """Size D of the feature of an epoch."""
         return self.encoder_norm.normalized_shape[0]
 
-    def forward(self, epochs: Tensor, *, generator: torch.Generator | None = None) -> Losses:
+    def forward(
+        self,
+        epochs: Tensor,
+        *,
+        noise: Tensor | None = None,
+        gather: Callable[[Tensor], Tensor] | None = None,
+    ) -> Losses:
         """Give the losses of two random maskings of each epoch (equations 1 to 4 of the paper).
 
         Parameters
         ----------
         epochs
             Signals (B, T).
-        generator
-            Source of the masks, on the CPU: the same seed hides the same frames on every device.
+        noise
+            From `draw_noise`, (2, B, blocks); drawn from torch's own generator where None.
+        gather
+            Where other processes have more epochs of this batch: gives all their projections from
+            ours, (B, P), with gradients, so that each epoch is compared with the whole batch.
         """
+        if noise is None:
+            noise = self.draw_noise(len(epochs))
         tokens = self.embed_frames(self.make_frames(epochs))  # (B, F, E)
-        target = tokens.detach() if self.stop_gradient else tokens
         # The two maskings are one batch of 2B: no layer of encoder and decoder mixes epochs.
         latent, mask, ids_restore = self.forward_encoder(
-            torch.cat([tokens, tokens]), mask_ratio=self.mask_ratio, generator=generator
+            torch.cat([tokens, tokens]), mask_ratio=self.mask_ratio, noise=noise.flatten(0, 1)
         )  # (2B, 1 + L, D), (2B, F), (2B, F)
+        if self.objective == "contrastive":
+            contrastive = self.forward_contrast(latent, gather=gather)
+            return Losses(contrastive, None, contrastive)
         predicted = self.forward_decoder(latent, ids_restore)  # (2B, F, E)
+        target = tokens.detach() if self.stop_gradient else tokens
         reconstruction = torch.stack(
             [
                 self.forward_loss(target, view, hidden)
                 for view, hidden in zip(predicted.chunk(2), mask.chunk(2), strict=True)
             ]
         ).sum()
-        first, second = (self.projection(cls) for cls in latent[:, 0].chunk(2))
-        contrastive = nt_xent(first, second, temperature=self.temperature)
+        if self.objective == "masked":
+            return Losses(reconstruction, reconstruction, None)
+        contrastive = self.forward_contrast(latent, gather=gather)
         return Losses(reconstruction + self.alpha * contrastive, reconstruction, contrastive)
+
+    def draw_noise(self, epochs: int, *, generator: torch.Generator | None = None) -> Tensor:
+        """Draw what decides the two maskings of some epochs, on the CPU.
+
+        The same seed hides the same frames on every device, and each of several processes can
+        take its epochs' part of one draw.
+
+        Parameters
+        ----------
+        epochs
+            B.
+        generator
+            On the CPU; torch's own where None.
+
+        Returns
+        -------
+        (2, B, blocks): for each masking, epoch and block of `mask_block` frames a number in
+        [0, 1); the blocks with the lowest stay visible.
+        """
+        return torch.rand(2, epochs, math.ceil(self.frames / self.mask_block), generator=generator)
 
     def make_frames(self, epochs: Tensor) -> Tensor:
         """Cut epochs (B, T) into frames (B, F, W); what does not fill a last frame is dropped."""
@@ -220,11 +273,11 @@ class NeuroNet(nn.Module):
 
     def embed_frames(self, frames: Tensor) -> Tensor:
         """Map frames (B, F, W) to tokens (B, F, E) in one call of the frame backbone."""
-        tokens = self.frame_backbone(frames.reshape(-1, self.window))  # (B F, E)
-        return tokens.unflatten(0, frames.shape[:2])
+        tokens: Tensor = self.frame_backbone(frames)
+        return tokens
 
     def random_masking(
-        self, x: Tensor, *, mask_ratio: float, generator: torch.Generator | None = None
+        self, x: Tensor, *, mask_ratio: float, noise: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Keep int(F (1 - mask_ratio)) random tokens of each epoch, in random order.
 
@@ -234,8 +287,8 @@ class NeuroNet(nn.Module):
             Tokens (B, F, D).
         mask_ratio
             Share of the tokens that is hidden.
-        generator
-            Source of the masks, on the CPU.
+        noise
+            One masking of `draw_noise`, (B, blocks).
 
         Returns
         -------
@@ -246,10 +299,8 @@ class NeuroNet(nn.Module):
         ids_restore : Tensor
             (B, F): where in (kept, hidden) each frame is found.
         """
-        B, frames, D = x.shape
+        _, frames, D = x.shape
         visible = whole(frames * (1 - mask_ratio))
-        blocks = math.ceil(frames / self.mask_block)
-        noise = torch.rand(B, blocks, generator=generator)
         noise = noise.repeat_interleave(self.mask_block, dim=1)[:, :frames].to(x.device)
         ids_shuffle = noise.argsort(dim=1, stable=True)
         ids_restore = ids_shuffle.argsort(dim=1)
@@ -258,12 +309,12 @@ class NeuroNet(nn.Module):
         return kept, mask, ids_restore
 
     def forward_encoder(
-        self, tokens: Tensor, *, mask_ratio: float, generator: torch.Generator | None = None
+        self, tokens: Tensor, *, mask_ratio: float, noise: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Encode visible frame tokens (B, F, E) to (B, 1 + L, D), CLS first; give the mask too."""
         x = self.patch_embed(tokens) + self.positions  # (B, F, D)
         x, mask, ids_restore = self.random_masking(
-            x, mask_ratio=mask_ratio, generator=generator
+            x, mask_ratio=mask_ratio, noise=noise
         )  # (B, L, D)
         return self._encode(x), mask, ids_restore
 
@@ -289,6 +340,15 @@ class NeuroNet(nn.Module):
         """Give the mean squared error of the tokens (B, F, E) over hidden frames only."""
         error = (predicted.float() - target.float()).square().mean(dim=-1)  # (B, F)
         return (error * mask).sum() / mask.sum()
+
+    def forward_contrast(
+        self, latent: Tensor, *, gather: Callable[[Tensor], Tensor] | None = None
+    ) -> Tensor:
+        """Give NT-Xent of the projected CLS tokens of two views, both in (2B, 1 + L, D)."""
+        # Each view is a batch of its own for the projection's batch norm, as published.
+        views = [self.projection(cls) for cls in latent[:, 0].chunk(2)]  # 2 x (B, P)
+        first, second = map(gather, views) if gather else views
+        return nt_xent(first, second, temperature=self.temperature)
 
     def forward_features(self, epochs: Tensor) -> Tensor:
         """Give the feature (B, D) of epochs (B, T): the mean of all encoded frame tokens.

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from somnoflow.data.packed import PackedEpochs
+from somnoflow.training.distributed import ALONE, Rank
 from somnoflow.training.reading import read_finite
 from somnoflow.training.seeds import ORDER, VALIDATION, numpy_generator
 
@@ -23,6 +24,8 @@ class EpochBatches(Dataset[Tensor]):
 
     def __getitem__(self, rows: Rows) -> Tensor:
         """Read a batch; raise `ValueError` where a signal is not finite or all are constant."""
+        if len(rows) == 0:
+            return torch.empty(0, self.epochs.samples)
         batch = read_finite(self.epochs, rows)
         if not np.ptp(batch, axis=1).any():
             raise ValueError(
@@ -35,6 +38,8 @@ class EpochBatches(Dataset[Tensor]):
 class PassOrder(Sampler[Rows]):
     """The order of a training pass: shuffled by seed and pass, in batches of one size.
 
+    Several processes go through the same batches, each with its own part of every one.
+
     The epochs left over after the last whole batch are others in each pass.
 
     Parameters
@@ -45,9 +50,12 @@ class PassOrder(Sampler[Rows]):
         Epochs per batch, at most `len(rows)`.
     seed
         Of the order.
+    rank
+        Which of several processes this is.
     """
 
-    def __init__(self, rows: Rows, *, batch_size: int, seed: int) -> None:
+    def __init__(self, rows: Rows, *, batch_size: int, seed: int, rank: Rank = ALONE) -> None:
+        self._part = rank.part(batch_size)
         self._rows = rows
         self._batch_size = batch_size
         self._seed = seed
@@ -63,14 +71,22 @@ class PassOrder(Sampler[Rows]):
     def __iter__(self) -> Iterator[Rows]:
         order = numpy_generator(self._seed, ORDER, self._pass).permutation(self._rows)
         for start in range(0, len(self) * self._batch_size, self._batch_size):
-            yield order[start : start + self._batch_size]
+            yield order[start : start + self._batch_size][self._part]
 
 
-def validation_batches(rows: Rows, *, batch_size: int, seed: int) -> Sequence[Rows]:
+def validation_batches(
+    rows: Rows, *, batch_size: int, seed: int, rank: Rank = ALONE
+) -> Sequence[Rows]:
     """Cut all validation rows into batches of nearly equal size, the same in every pass.
 
     Equal sizes, because the contrastive loss depends on the size of the batch; shuffled once,
     because neighbours in a night are harder to tell apart than the epochs of a training batch.
+
+    Several processes take turns, a whole batch each; the others' batches are empty.
     """
     order = numpy_generator(seed, VALIDATION).permutation(rows)
-    return np.array_split(order, -(-len(order) // batch_size))
+    batches = np.array_split(order, -(-len(order) // batch_size))
+    return [
+        batch if number % rank.of == rank.number else batch[:0]
+        for number, batch in enumerate(batches)
+    ]

@@ -2,31 +2,33 @@
 
 import logging
 import math
-import sys
-import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.callbacks import TQDMProgressBar
-from lightning.pytorch.plugins.environments import LightningEnvironment
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from somnoflow.config.pretrain import Recipe
-from somnoflow.data.packed import PackedEpochs
-from somnoflow.models.neuronet import NeuroNet, neuronet
+from somnoflow.config.pretrain import PretrainSlice, Recipe
+from somnoflow.data.packed import PackedEpochs, Rows
+from somnoflow.models.neuronet import Losses, NeuroNet, neuronet
 from somnoflow.stages import EPOCH_SECONDS
 from somnoflow.training.batches import EpochBatches, PassOrder, validation_batches
-from somnoflow.training.resume import Choice, PassCheckpoints
+from somnoflow.training.curves import Curves
+from somnoflow.training.device import choose_precision, prepare
+from somnoflow.training.distributed import ALONE, Rank, gather, synchronise_batch_norms, total
+from somnoflow.training.neighbours import NeighboursProbe
+from somnoflow.training.resume import Choice, PassCheckpoints, Resume
+from somnoflow.training.roles import Roles, require_subjects
 from somnoflow.training.seeds import MASKS, VALIDATION, WEIGHTS, seed_of, torch_generator
+from somnoflow.training.trainer import TrainingError, make_trainer, quiet_lightning
 
 log = logging.getLogger(__name__)
 
-
-class TrainingError(ValueError):
-    """Training cannot begin or go on."""
+CHOICES = {"loss": Choice("val_loss"), "knn": Choice("val_knn_macro_f1", highest=True)}
 
 
 class Pretraining(pl.LightningModule):
@@ -37,30 +39,48 @@ class Pretraining(pl.LightningModule):
     model
         Model to train.
     cfg
-        Section `pretrain`.
-    steps
-        Optimiser steps of the whole training.
+        Its recipe.
+    batches
+        Batches of a pass.
+    rank
+        Which of several processes this is; each has its part of every batch.
+    score
+        Gives the macro-F1 that a pass is chosen by; None where it is chosen by its loss.
     """
 
-    def __init__(self, model: NeuroNet, *, cfg: Recipe, steps: int) -> None:
+    def __init__(
+        self,
+        model: NeuroNet,
+        *,
+        cfg: Recipe,
+        batches: int,
+        rank: Rank = ALONE,
+        score: Callable[[NeuroNet], float] | None = None,
+    ) -> None:
         super().__init__()
         self.model = model
         self.cfg = cfg
-        self.steps = steps
-        self._masks = torch.Generator()
+        self.batches = batches
+        self.steps = cfg.passes * math.ceil(batches / cfg.accumulate)
+        self.rank = rank
+        self._score = score
+        self._names: list[str] = []
         self._sums: dict[str, Tensor] = {}
         self._epochs: dict[str, int] = {}
+        self._group: list[float] = []
         self._rate = math.nan
 
     def configure_optimizers(self) -> Any:
         """Give AdamW, and a learning rate that rises linearly and falls as a cosine, per step."""
-        decayed = [p for p in self.model.parameters() if p.requires_grad and p.ndim > 1]
-        plain = [p for p in self.model.parameters() if p.requires_grad and p.ndim <= 1]
+        trained = [p for p in self.model.parameters() if p.requires_grad]
         optimizer = torch.optim.AdamW(
             [
-                {"params": decayed, "weight_decay": self.cfg.weight_decay},
+                {
+                    "params": [p for p in trained if p.ndim > 1],
+                    "weight_decay": self.cfg.weight_decay,
+                },
                 # Biases and scales of norms have nothing to be shrunk for.
-                {"params": plain, "weight_decay": 0.0},
+                {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
             ],
             lr=self.cfg.learning_rate,
         )
@@ -70,71 +90,98 @@ class Pretraining(pl.LightningModule):
         return [optimizer], [{"scheduler": schedule, "interval": "step"}]
 
     def on_train_epoch_start(self) -> None:
-        """Draw this pass's masks from the seed and the number of the pass."""
-        self._masks = torch_generator(self.cfg.seed, MASKS, self.current_epoch)
+        """Begin the sums of a pass."""
         self._forget("train")
 
     def training_step(self, epochs: Tensor, batch_idx: int) -> Tensor:
-        """Give the loss of a batch (B, T)."""
+        """Give what a batch (B, T) adds to its optimiser step.
+
+        Lightning divides by `accumulate`. The last group of a pass can have fewer batches; it is
+        a step of its own, with the mean gradient of those that it has.
+        """
         self._rate = self.trainer.optimizers[0].param_groups[0]["lr"]
-        loss = self._step("train", epochs)
-        if not torch.isfinite(loss):
+        noise = self._noise(len(epochs) * self.rank.of, MASKS, self.current_epoch, batch_idx)
+        part = noise[:, self.rank.part(noise.shape[1])]
+        losses = self.model(epochs, noise=part, gather=gather)
+        self._count("train", losses, len(epochs))
+        loss = losses.total.item()
+        if not math.isfinite(loss):
             raise TrainingError(
-                f"loss is {loss.item()} in pass {self.current_epoch + 1}, step {batch_idx + 1}, "
+                f"loss is {loss} in pass {self.current_epoch + 1}, step {batch_idx + 1}, "
                 f"at learning rate {self._rate:.3g}. The last finished pass is kept, but goes the "
                 f"same way again: lower pretrain.learning_rate (now {self.cfg.learning_rate:g}) "
                 f"or pretrain.gradient_clip (now {self.cfg.gradient_clip:g})"
             )
-        self.log("loss", loss.detach(), prog_bar=True, batch_size=len(epochs))
-        return loss
+        self._group.append(loss)
+        self.log("loss", loss, prog_bar=True, logger=False, batch_size=len(epochs))
+        weight: float = self.cfg.accumulate / self._group_size(batch_idx)
+        return losses.total * weight
+
+    def _group_size(self, batch_idx: int) -> int:
+        first = batch_idx - batch_idx % self.cfg.accumulate
+        return min(self.cfg.accumulate, self.batches - first)
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        """Add the mean loss of a step's batches to the curves."""
+        if len(self._group) == self.cfg.accumulate or self.trainer.is_last_batch:
+            point = {"step_loss": sum(self._group) / len(self._group), "step_rate": self._rate}
+            for logger in self.loggers:
+                logger.log_metrics(point, step=self.global_step)
+            self._group = []
 
     def on_validation_epoch_start(self) -> None:
-        """Hide the same frames of the validation epochs in every pass."""
-        self._masks = torch_generator(self.cfg.seed, VALIDATION, 1)
+        """Begin the sums of a validation."""
         self._forget("val")
 
     def validation_step(self, epochs: Tensor, batch_idx: int) -> None:
-        """Add the loss of a batch (B, T) to the pass's."""
-        self._step("val", epochs)
+        """Add the loss of a batch (B, T) to the pass's; another process's batch is empty here.
 
-    def _step(self, role: str, epochs: Tensor) -> Tensor:
-        losses = self.model(epochs, generator=self._masks)
-        parts = torch.stack(losses).detach().double()
-        self._sums[role] = self._sums[role].to(parts.device) + parts * len(epochs)
-        self._epochs[role] += len(epochs)
-        total: Tensor = losses.total
-        return total
+        The same frames are hidden in every pass.
+        """
+        if len(epochs):
+            noise = self._noise(len(epochs), VALIDATION, 1, batch_idx)
+            self._count("val", self.model(epochs, noise=noise), len(epochs))
+
+    def _noise(self, epochs: int, *place: int) -> Tensor:
+        return self.model.draw_noise(epochs, generator=torch_generator(self.cfg.seed, *place))
+
+    def _count(self, role: str, losses: Losses, epochs: int) -> None:
+        known = {name: loss for name, loss in losses._asdict().items() if loss is not None}
+        self._names = list(known)
+        parts = torch.stack(list(known.values())).detach().double()
+        self._sums[role] = self._sums[role].to(parts.device) + parts * epochs
+        self._epochs[role] += epochs
 
     def _forget(self, role: str) -> None:
-        self._sums[role] = torch.zeros(3, dtype=torch.float64)
+        self._sums[role] = torch.zeros((), dtype=torch.float64)
         self._epochs[role] = 0
 
+    def _means(self, role: str) -> dict[str, float]:
+        """Give the mean losses over the epochs of all processes."""
+        count = torch.tensor([self._epochs[role]], dtype=torch.float64, device=self.device)
+        parts = self._sums[role].to(self.device).expand(len(self._names))
+        *sums, epochs = total(torch.cat([parts, count])).tolist()
+        return {name: value / epochs for name, value in zip(self._names, sums, strict=True)}
+
     def pass_record(self) -> dict[str, Any]:
-        """Give this pass's row of training.csv: losses per epoch and the last learning rate."""
-        train, val = ((self._sums[r] / self._epochs[r]).tolist() for r in ("train", "val"))
-        if not math.isfinite(val[0]):
+        """Give this pass's row of training.csv: losses per epoch and the last learning rate.
+
+        What the objective does not compute is None. The probe runs in the first process alone.
+        """
+        train, val = self._means("train"), self._means("val")
+        if not math.isfinite(val["total"]):
             raise TrainingError(
-                f"validation loss is {val[0]} after pass {self.current_epoch + 1} over "
-                f"{self._epochs['val']} epochs; lower pretrain.learning_rate "
-                f"(now {self.cfg.learning_rate:g})"
+                f"validation loss is {val['total']} after pass {self.current_epoch + 1}; lower "
+                f"pretrain.learning_rate (now {self.cfg.learning_rate:g})"
             )
-        names = ("loss", "reconstruction", "contrastive")
-        return {
-            "pass": self.current_epoch + 1,
-            **{f"train_{name}": value for name, value in zip(names, train, strict=True)},
-            **{f"val_{name}": value for name, value in zip(names, val, strict=True)},
-            "learning_rate": self._rate,
-        }
-
-
-class PassBar(TQDMProgressBar):
-    """Lightning's progress bar, which counts passes from 1 and does not call them epochs."""
-
-    def on_train_epoch_start(self, trainer: pl.Trainer, *_: Any) -> None:
-        """Begin the bar of a pass."""
-        super().on_train_epoch_start(trainer)
-        title = f"Pass {trainer.current_epoch + 1} of {trainer.max_epochs}"
-        self.train_progress_bar.set_description(title)
+        row: dict[str, Any] = {"pass": self.current_epoch + 1}
+        for role, means in (("train", train), ("val", val)):
+            row[f"{role}_loss"] = means["total"]
+            for part in ("reconstruction", "contrastive"):
+                row[f"{role}_{part}"] = means.get(part)
+        if self._score is not None:
+            row["val_knn_macro_f1"] = self._score(self.model) if self.rank.first else None
+        return {**row, "learning_rate": self._rate}
 
 
 def rate_factor(step: int, *, steps: int, warmup: float) -> float:
@@ -158,123 +205,157 @@ def build_neuronet(cfg: Recipe, *, sampling_rate: int) -> NeuroNet:
             mask_ratio=cfg.mask_ratio,
             temperature=cfg.temperature,
             alpha=cfg.alpha,
+            stop_gradient=cfg.stop_gradient,
+            mask_block=cfg.block_masking,
+            objective=cfg.objective,
         )
 
 
-def fit(
-    model: NeuroNet,
-    *,
-    train: PackedEpochs,
-    val: PackedEpochs,
-    cfg: Recipe,
-    about: dict[str, Any],
-    folder: Path,
-    device: torch.device,
-) -> tuple[Path, list[dict[str, Any]]]:
-    """Train, or continue a training that was killed, and choose the best pass by validation loss.
+@dataclass(frozen=True)
+class Job:
+    """A training, as each of its processes is told.
 
     Parameters
     ----------
-    model
-        Model with its initial weights.
-    train, val
-        Epochs of the pre-training and of the validation subjects; those usable are used, scored
-        or not.
+    packed
+        `index.json` of each packed shard.
+    roles
+        Who is trained on and who chooses.
     cfg
-        Section `pretrain`.
-    about
-        Description written with the weights.
-    folder
-        `resume/<key>`: continued where it holds a checkpoint.
+        Channel, sampling rate and recipe.
+    kept
+        Where a killed training is continued, and where the results of a finished one lie.
+    curves
+        Folder of the event files.
     device
         Where to compute.
+    threads
+        CPU threads of all processes together.
+    """
 
-    Returns
-    -------
-    weights : Path
-        The best pass's weights, on disk inside `folder`.
-    rows : list of dict
-        One row of training.csv per pass.
+    packed: tuple[Path, ...]
+    roles: Roles
+    cfg: PretrainSlice
+    kept: Resume
+    curves: Path
+    device: torch.device
+    threads: int
+
+
+def train(rank: Rank, *, job: Job) -> None:
+    """Train, or continue a training that was killed, and keep its best pass in `job.kept`.
 
     Raises
     ------
     TrainingError
         When there are too few epochs, or a loss is not finite.
     """
-    rows, val_rows = train.rows(scored=False), val.rows(scored=False)
-    for found, role in ((rows, "pre-training"), (val_rows, "validation")):
-        if len(found) < 2:
+    prepare(job.device, threads=max(1, job.threads // rank.of))
+    recipe = job.cfg.recipe
+    epochs = read_epochs(job)
+    pretrained, val = epochs.only(job.roles.pretrain), epochs.only(job.roles.val)
+    score = None
+    if recipe.choose_by == "knn":
+        labelled = epochs.only(job.roles.train)
+        score = NeighboursProbe(labelled, val, seed=recipe.seed, device=job.device).macro_f1
+    rows, val_rows = usable_rows(pretrained, val)
+    order, val_batches = make_batches(rows, val_rows, cfg=recipe, rank=rank)
+    log.info(
+        "%d of %d epochs of %d subjects, %d batches per pass; validation by %d of %d epochs of %d "
+        "subjects", len(rows), len(pretrained), len(job.roles.pretrain), len(order),
+        len(val_rows), len(val), len(job.roles.val),
+    )  # fmt: skip
+    model = build_neuronet(recipe, sampling_rate=job.cfg.sampling_rate)
+    about = describe(model, cfg=job.cfg)
+    if rank.of > 1:
+        synchronise_batch_norms(model, device=job.device)
+    passes = PassCheckpoints(
+        job.kept.folder,
+        weights=lambda: (model.state_dict(), about),
+        choice=CHOICES[recipe.choose_by],
+    )
+    done = passes.find_checkpoint()
+    job.kept.folder.mkdir(parents=True, exist_ok=True)
+    trainer = make_trainer(
+        passes=recipe.passes,
+        gradient_clip=recipe.gradient_clip,
+        precision=choose_precision(recipe.precision, device=job.device),
+        callbacks=[passes],
+        folder=job.kept.folder,
+        device=job.device,
+        accumulate=recipe.accumulate,
+        logger=Curves(job.curves, checkpoint=done),
+        processes=rank.of,
+    )
+    with quiet_lightning():
+        trainer.fit(
+            Pretraining(model, cfg=recipe, batches=len(order), rank=rank, score=score),
+            # batch_size=None: the order gives whole batches and reads them at once.
+            DataLoader(EpochBatches(pretrained), sampler=order, batch_size=None),
+            DataLoader(EpochBatches(val), sampler=val_batches, batch_size=None),
+            ckpt_path=done,
+            weights_only=True,
+        )
+    if len(passes.rows) != recipe.passes:
+        raise TrainingError(f"training stopped after {len(passes.rows)} of {recipe.passes} passes")
+    if rank.first:
+        job.kept.finish(passes.best_weights, passes.rows_with_best())
+
+
+def read_epochs(job: Job) -> PackedEpochs:
+    """Open the packed epochs of all who take part; test subjects do not."""
+    wanted = {*job.roles.pretrain, *job.roles.train, *job.roles.val}
+    epochs = PackedEpochs(job.packed, channels=[job.cfg.channel], subjects=wanted)
+    if epochs.sampling_rate != job.cfg.sampling_rate:
+        raise ValueError(
+            f"{job.packed[0]} is at {epochs.sampling_rate} Hz, wanted {job.cfg.sampling_rate} Hz. "
+            "Make it again with: snakemake --forcerun parse"
+        )
+    require_subjects(wanted, epochs.table["subject"].unique(), where="the packed shards")
+    return epochs
+
+
+def usable_rows(pretrained: PackedEpochs, val: PackedEpochs) -> tuple[Rows, Rows]:
+    """Give the rows of the usable epochs, scored or not; raise `TrainingError` on fewer than 2."""
+    both = pretrained.rows(scored=False), val.rows(scored=False)
+    for epochs, rows, role in zip(
+        (pretrained, val), both, ("pre-training", "validation"), strict=True
+    ):
+        if len(rows) < 2:
             raise TrainingError(
-                f"the {role} subjects have {len(found)} usable epochs of {train.channels[0]}, "
-                "wanted at least 2"
+                f"the {role} subjects have {len(rows)} usable epochs of {epochs.channels[0]}, "
+                f"wanted at least 2. They are {epochs.table['subject'].n_unique()} subjects with "
+                f"{len(epochs)} epochs; the fewest are one subject to train on and another one to "
+                "choose by"
             )
+    return both
+
+
+def make_batches(rows: Rows, val_rows: Rows, *, cfg: Recipe, rank: Rank) -> tuple[PassOrder, Any]:
+    """Give the order of the training passes and the batches of the validation."""
     batch_size = min(cfg.batch_size, len(rows))
     if batch_size < cfg.batch_size:
         log.warning(
             "%d usable epochs are fewer than pretrain.batch_size = %d: batches of %d",
             len(rows), cfg.batch_size, batch_size,
         )  # fmt: skip
-    order = PassOrder(rows, batch_size=batch_size, seed=cfg.seed)
-    log.info(
-        "%d of %d epochs of %d subjects, %d steps of %d epochs per pass; validation by %d of %d "
-        "epochs of %d subjects",
-        len(rows), len(train), train.table["subject"].n_unique(), len(order), batch_size,
-        len(val_rows), len(val), val.table["subject"].n_unique(),
-    )  # fmt: skip
-    val_batches = validation_batches(val_rows, batch_size=batch_size, seed=cfg.seed)
-    module = Pretraining(model, cfg=cfg, steps=cfg.passes * len(order))
-    passes = PassCheckpoints(
-        folder, weights=lambda: (model.state_dict(), about), choice=Choice("val_loss")
-    )
-    folder.mkdir(parents=True, exist_ok=True)
-    done = passes.find_checkpoint()
-    with warnings.catch_warnings():
-        _silence_lightning()
-        _trainer(cfg, passes=passes, folder=folder, device=device).fit(
-            module,
-            # batch_size=None: the order gives whole batches and reads them at once.
-            DataLoader(EpochBatches(train), sampler=order, batch_size=None),
-            DataLoader(EpochBatches(val), sampler=val_batches, batch_size=None),
-            ckpt_path=done,
-            weights_only=True,
+    if batch_size % rank.of:
+        raise TrainingError(
+            f"batches of {batch_size} epochs cannot be divided evenly among {rank.of} processes: "
+            "choose a pretrain.batch_size that can"
         )
-    if len(passes.rows) != cfg.passes:
-        raise TrainingError(f"training stopped after {len(passes.rows)} of {cfg.passes} passes")
-    return passes.best_weights, passes.rows_with_best()
-
-
-def _trainer(
-    cfg: Recipe, *, passes: PassCheckpoints, folder: Path, device: torch.device
-) -> pl.Trainer:
-    # A bar is for a person who watches; a log gets the one line per pass of PassCheckpoints.
-    bar = [PassBar()] if sys.stdout.isatty() and sys.stderr.isatty() else []
-    return pl.Trainer(
-        accelerator="gpu" if device.type == "cuda" else "cpu",
-        devices=1,
-        precision="bf16-mixed" if device.type == "cuda" else "32-true",
-        max_epochs=cfg.passes,
-        gradient_clip_val=cfg.gradient_clip or None,
-        callbacks=[passes, *bar],
-        # Without it Lightning takes ranks from Slurm's variables and requeues jobs by itself;
-        # both are Snakemake's business.
-        plugins=[LightningEnvironment()],
-        default_root_dir=folder,
-        logger=False,
-        enable_checkpointing=False,
-        enable_model_summary=False,
-        enable_progress_bar=bool(bar),
-        num_sanity_val_steps=0,
-        use_distributed_sampler=False,
+    return (
+        PassOrder(rows, batch_size=batch_size, seed=cfg.seed, rank=rank),
+        validation_batches(val_rows, batch_size=batch_size, seed=cfg.seed, rank=rank),
     )
 
 
-def _silence_lightning() -> None:
-    """Hide what Lightning says about choices that were made here on purpose."""
-    # A batch is read in half a millisecond: worker processes would only cost memory.
-    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-    # The workflow grants GPUs; one that it kept for another job is left alone on purpose.
-    warnings.filterwarnings("ignore", message=".*GPU available but not used.*")
-    # Lightning asks torch for a class that torch has deprecated; nothing a user can change.
-    warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
-    # Devices, tips and advertisements; devices are logged by device.py.
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+def describe(model: NeuroNet, *, cfg: PretrainSlice) -> dict[str, Any]:
+    """Give what is written with the weights."""
+    return {
+        "kind": "neuronet",
+        "preset": cfg.recipe.preset,
+        "architecture": model.architecture,
+        "channel": cfg.channel,
+        "sampling_rate": cfg.sampling_rate,
+    }

@@ -1,4 +1,4 @@
-"""The Lightning trainer as every training here uses it: one device, passes, no files of its own."""
+"""The Lightning trainer as every training here uses it: passes, and no files of its own."""
 
 import logging
 import sys
@@ -11,7 +11,9 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import TQDMProgressBar
+from lightning.pytorch.loggers import Logger
 from lightning.pytorch.plugins.environments import LightningEnvironment
+from lightning.pytorch.strategies import DDPStrategy
 
 
 class TrainingError(ValueError):
@@ -36,28 +38,44 @@ def make_trainer(
     callbacks: Sequence[pl.Callback],
     folder: Path,
     device: torch.device,
+    accumulate: int = 1,
+    logger: Logger | None = None,
+    processes: int = 1,
 ) -> pl.Trainer:
-    """Give a trainer; `callbacks` keep what is to be kept, and 0 switches clipping off."""
+    """Give a trainer; `callbacks` keep what is to be kept, and 0 switches clipping off.
+
+    Gradients are clipped after those of `accumulate` batches were added up. Where several
+    processes train, each asks for its own trainer (`distributed.launch`).
+    """
     # A bar is for a person who watches; a log gets one line per pass.
     bar = [PassBar()] if sys.stdout.isatty() and sys.stderr.isatty() else []
     return pl.Trainer(
         accelerator="gpu" if device.type == "cuda" else "cpu",
-        devices=1,
+        devices=processes,
+        strategy=_strategy(device) if processes > 1 else "auto",
         precision=precision,
         max_epochs=passes,
         gradient_clip_val=gradient_clip or None,
+        accumulate_grad_batches=accumulate,
         callbacks=[*callbacks, *bar],
         # Without it Lightning takes ranks from Slurm's variables and requeues jobs by itself;
         # both are Snakemake's business.
         plugins=[LightningEnvironment()],
         default_root_dir=folder,
-        logger=False,
+        logger=logger or False,
+        log_every_n_steps=1,
         enable_checkpointing=False,
         enable_model_summary=False,
         enable_progress_bar=bool(bar),
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
     )
+
+
+def _strategy(device: torch.device) -> DDPStrategy:
+    # Batch norms see all processes' values, so their statistics need not be sent around.
+    backend = "nccl" if device.type == "cuda" else "gloo"
+    return DDPStrategy(process_group_backend=backend, broadcast_buffers=False)
 
 
 @contextmanager
@@ -68,6 +86,8 @@ def quiet_lightning() -> Iterator[None]:
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
         # The workflow grants GPUs; one that it kept for another job is left alone on purpose.
         warnings.filterwarnings("ignore", message=".*GPU available but not used.*")
+        # A frozen encoder is in evaluation mode on purpose (defect N8).
+        warnings.filterwarnings("ignore", message=".*in eval mode at the start of training.*")
         # Lightning asks torch for a class that torch has deprecated; nothing a user can change.
         warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
         # Devices, tips and advertisements; devices are logged by device.py.

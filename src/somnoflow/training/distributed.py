@@ -1,0 +1,264 @@
+"""Several processes that train one model: each has a part of every batch.
+
+What a single process computes over a batch (the mean and variance of a batch norm, the epochs that
+the contrastive loss compares) is computed here over the parts of all, so that N processes give the
+training of one with the same batch. Gradients are averaged by torch's DistributedDataParallel,
+hence a sum over processes in the forward pass has the sum of their gradients as its own.
+"""
+
+import logging
+import os
+import socket
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from logging.handlers import QueueHandler
+from multiprocessing import connection, parent_process
+from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
+from queue import SimpleQueue
+from threading import Thread
+from typing import Any
+
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from torch import Tensor, nn
+from torch.nn.functional import pad
+
+from somnoflow.training.trainer import TrainingError
+
+log = logging.getLogger(__name__)
+
+# Seconds that the others get to say why they ended after the first did: the one that is heard
+# first may only have lost its connection to the one that knows.
+GRACE = 10.0
+
+
+@dataclass(frozen=True)
+class Rank:
+    """Which of several processes this is."""
+
+    number: int = 0
+    of: int = 1
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the one that writes files and the log."""
+        return self.number == 0
+
+    def part(self, size: int) -> slice:
+        """Give the places of a batch of `size` that are this process's; `size` divides evenly."""
+        each = size // self.of
+        return slice(self.number * each, (self.number + 1) * each)
+
+
+ALONE = Rank()
+
+
+class _Sum(torch.autograd.Function):
+    """The sum of a tensor over all processes, in the backward pass as in the forward one."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        del ctx
+        total = x.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        return _Sum.forward(ctx, gradients[0])
+
+
+def total(x: Tensor) -> Tensor:
+    """Give the sum of `x` over all processes, with gradients; `x` itself where there is one."""
+    if not dist.is_initialized():
+        return x
+    result: Tensor = _Sum.apply(x)
+    return result
+
+
+def gather(x: Tensor) -> Tensor:
+    """Give all processes' rows (N B, P) from ours (B, P), in their order, with gradients."""
+    if not dist.is_initialized():
+        return x
+    before, after = dist.get_rank(), dist.get_world_size() - dist.get_rank() - 1
+    # Zeros where the others' rows are: one kind of exchange, the sum, serves all.
+    return total(pad(x.float(), (0, 0, before * len(x), after * len(x))))
+
+
+class SyncedBatchNorm(nn.modules.batchnorm._BatchNorm):
+    """Batch norm whose mean and variance in training are those of all processes' values.
+
+    torch's own form of it needs a GPU. State and evaluation are those of torch's batch norm. Each
+    process must have the same number of values.
+    """
+
+    def _check_input_dim(self, input: Tensor) -> None:
+        """Take any (N, C, ...)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise (N, C, ...) per channel; statistics are in float32, also under autocast."""
+        if not self.training:
+            return super().forward(x)
+        dims = [dim for dim in range(x.ndim) if dim != 1]
+        shape = [1, -1] + [1] * (x.ndim - 2)
+        count = x.numel() // x.shape[1] * dist.get_world_size()
+        values = x.float()
+        mean = total(values.sum(dims)) / count
+        centred = values - mean.view(shape)
+        variance = total(centred.square().sum(dims)) / count
+        self._remember(mean.detach(), variance.detach() * count / (count - 1))
+        normal = centred * (variance + self.eps).rsqrt().view(shape)
+        return (normal * self.weight.view(shape) + self.bias.view(shape)).to(x.dtype)
+
+    @torch.no_grad()
+    def _remember(self, mean: Tensor, variance: Tensor) -> None:
+        assert self.running_mean is not None  # noqa: S101 - tells mypy
+        assert self.running_var is not None  # noqa: S101
+        assert self.num_batches_tracked is not None  # noqa: S101
+        assert self.momentum is not None  # noqa: S101
+        self.num_batches_tracked += 1
+        self.running_mean.lerp_(mean, self.momentum)
+        self.running_var.lerp_(variance, self.momentum)
+
+
+def synchronise_batch_norms(model: nn.Module, *, device: torch.device) -> None:
+    """Let the batch norms of `model` see all processes' values; names in its state stay."""
+    for name, child in list(model.named_children()):
+        if not isinstance(child, nn.modules.batchnorm._BatchNorm):
+            synchronise_batch_norms(child, device=device)
+        elif device.type == "cuda":
+            setattr(model, name, nn.SyncBatchNorm.convert_sync_batchnorm(child))
+        else:
+            synced = SyncedBatchNorm(child.num_features, eps=child.eps, momentum=child.momentum)
+            synced.load_state_dict(child.state_dict())
+            for own, other in zip(synced.parameters(), child.parameters(), strict=True):
+                own.requires_grad_(other.requires_grad)
+            setattr(model, name, synced)
+
+
+def launch(work: Callable[[Rank], None], *, processes: int) -> None:
+    """Run `work` in so many processes and wait for all; with one, run it here.
+
+    Messages of the first process are logged here. When one ends before its time, the others are
+    ended too: nobody waits for the dead.
+
+    Parameters
+    ----------
+    work
+        Can be pickled.
+    processes
+        How many.
+
+    Raises
+    ------
+    ValueError, OSError
+        As `work` raised it in one of the processes.
+    TrainingError
+        When a process was killed.
+    RuntimeError
+        When a process ended by a defect, whose traceback is on stderr.
+    """
+    if processes == 1:
+        work(ALONE)
+        return
+    context = mp.get_context("spawn")
+    port = _free_port()
+    running: dict[Connection, SpawnProcess] = {}
+    try:
+        for number in range(processes):
+            reader, writer = context.Pipe(duplex=False)
+            process = context.Process(
+                target=_work, args=(work, Rank(number, processes), port, writer), daemon=True
+            )
+            process.start()
+            writer.close()  # so that the reader sees the end when the process ends
+            running[reader] = process
+        _watch(running)
+    finally:
+        for process in running.values():
+            process.kill()
+            process.join()
+
+
+def _watch(running: dict[Connection, SpawnProcess]) -> None:
+    """Log what the processes say until all have ended; raise where one did so before its time."""
+    waiting = list(running)
+    errors: list[Exception] = []
+    codes: list[int] = []
+    while ready := connection.wait(waiting, timeout=GRACE if errors or any(codes) else None):
+        for reader in ready:
+            assert isinstance(reader, Connection)  # noqa: S101 - tells mypy
+            try:
+                message = reader.recv()
+            except (EOFError, OSError):
+                waiting.remove(reader)
+                running[reader].join(GRACE)
+                codes.append(running[reader].exitcode or 0)
+                continue
+            if isinstance(message, logging.LogRecord):
+                logging.getLogger(message.name).handle(message)
+            else:
+                errors.append(message)
+        if not waiting:
+            break
+    _raise(errors, codes=codes, processes=len(running))
+
+
+def _raise(errors: Sequence[Exception], *, codes: Sequence[int], processes: int) -> None:
+    if errors:
+        raise errors[0]
+    if killed := [code for code in codes if code < 0]:
+        raise TrainingError(
+            f"one of {processes} processes was ended by signal {-killed[0]}, such as for too much "
+            "memory, and the others with it. The last finished pass is kept: start again, with "
+            "fewer processes where memory was short"
+        )
+    if any(codes):
+        raise RuntimeError(f"one of {processes} processes ended with exit code {max(codes)}")
+
+
+def _work(work: Callable[[Rank], None], rank: Rank, port: int, writer: Connection) -> None:
+    """Be one of the processes: tell Lightning and torch which, and the first one what happens."""
+    os.environ.update(
+        MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), LOCAL_RANK=str(rank.number), NODE_RANK="0"
+    )
+    Thread(target=_end_with_parent, daemon=True).start()
+    logging.basicConfig(
+        level=logging.INFO if rank.first else logging.ERROR, handlers=[_Pipe(writer)]
+    )
+    logging.captureWarnings(True)
+    try:
+        work(rank)
+    except (ValueError, OSError) as error:
+        error.add_note(f"In process {rank.number + 1} of {rank.of}:\n{traceback.format_exc()}")
+        writer.send(error)
+        raise SystemExit(1) from error
+
+
+def _end_with_parent() -> None:
+    """End at once when the parent was killed, also while waiting for another process."""
+    parent = parent_process()
+    assert parent is not None  # noqa: S101 - tells mypy
+    connection.wait([parent.sentinel])
+    os._exit(1)
+
+
+class _Pipe(QueueHandler):
+    """Sends log records to the process that started this one."""
+
+    def __init__(self, writer: Connection) -> None:
+        super().__init__(SimpleQueue())
+        self._writer = writer
+
+    def enqueue(self, record: logging.LogRecord) -> None:
+        """Send a record."""
+        self._writer.send(record)
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])

@@ -1,0 +1,88 @@
+"""How well the nearest neighbours of epochs tell their stages, while an encoder is trained."""
+
+import logging
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from somnoflow.data.packed import PackedEpochs, Rows
+from somnoflow.models.heads import KnnProbe
+from somnoflow.models.neuronet import NeuroNet
+from somnoflow.training.embedding import embed_batch
+from somnoflow.training.reading import read_finite
+from somnoflow.training.seeds import NEIGHBOURS, numpy_generator
+from somnoflow.training.trainer import TrainingError
+from somnoflow.training.validation import require_stages, validation_scores
+
+log = logging.getLogger(__name__)
+
+COMPONENTS = 50  # as published
+VOTES = 10
+# Training epochs that vote: more make each pass slower and hardly change which pass is best.
+SAMPLE = 4000
+BATCH = 256
+
+
+class NeighboursProbe:
+    """Fits on training subjects, judges by validation subjects; sees no others.
+
+    Parameters
+    ----------
+    train, val
+        Epochs of the labelled training and of the validation subjects.
+    seed
+        Of the sample of training epochs, the same in every pass.
+    device
+        Where the encoder computes.
+
+    Raises
+    ------
+    TrainingError
+        When either have fewer than 2 scored epochs.
+    """
+
+    def __init__(
+        self, train: PackedEpochs, val: PackedEpochs, *, seed: int, device: torch.device
+    ) -> None:
+        self._train, self._val, self._device = train, val, device
+        rows, self._val_rows = train.rows(scored=True), val.rows(scored=True)
+        if min(len(rows), len(self._val_rows)) < 2:
+            raise TrainingError(
+                f"pretrain.choose_by is 'knn', but the training subjects have {len(rows)} scored "
+                f"usable epochs of {train.channels[0]} and the validation subjects "
+                f"{len(self._val_rows)}, wanted at least 2 of each. Set pretrain.choose_by to "
+                "'loss', which needs no labels"
+            )
+        order = numpy_generator(seed, NEIGHBOURS).permutation(rows)
+        self._train_rows = np.sort(order[:SAMPLE])
+        for epochs, chosen, role in (
+            (train, self._train_rows, "training"),
+            (val, self._val_rows, "validation"),
+        ):
+            require_stages(_stages(epochs, chosen), role=role)
+
+    def macro_f1(self, model: NeuroNet) -> float:
+        """Give the macro-F1 on the validation subjects, by the feature that is deployed."""
+        training = model.training
+        model.eval()
+        probe = KnnProbe.fit(
+            self._embed(model, self._train, self._train_rows),
+            _stages(self._train, self._train_rows),
+            components=COMPONENTS,
+            neighbours=VOTES,
+        )
+        votes = probe.predict_proba(self._embed(model, self._val, self._val_rows))
+        model.train(training)
+        scores = validation_scores(_stages(self._val, self._val_rows), votes.argmax(axis=1))
+        return float(scores["val_macro_f1"])
+
+    def _embed(self, model: NeuroNet, epochs: PackedEpochs, rows: Rows) -> npt.NDArray[np.float32]:
+        parts = [rows[first : first + BATCH] for first in range(0, len(rows), BATCH)]
+        return np.concatenate(
+            [embed_batch(model, read_finite(epochs, part), device=self._device) for part in parts]
+        )
+
+
+def _stages(epochs: PackedEpochs, rows: Rows) -> npt.NDArray[np.int64]:
+    return epochs.table["stage"].to_numpy()[rows].astype(np.int64)
