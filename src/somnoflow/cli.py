@@ -4,6 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
 from somnoflow.config.base import ConfigError
 from somnoflow.config.dataset import Dataset
@@ -11,6 +12,7 @@ from somnoflow.config.dataset_file import read_dataset
 from somnoflow.config.documents import DOCUMENTS, document
 from somnoflow.config.files import load_values
 from somnoflow.config.root import read_config
+from somnoflow.config.signals import Channel
 from somnoflow.freshness import Verdict, judge
 from somnoflow.inspect.findings import MOST, inspect_folder
 from somnoflow.inspect.known import read_datasets
@@ -30,6 +32,7 @@ from somnoflow.io.manifest import (
     shown,
     write_manifest,
 )
+from somnoflow.models.errors import WeightsError
 from somnoflow.plan import Plan
 
 DATASETS = Path("workflow/datasets")
@@ -40,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _parser().parse_args(arguments)
     try:
         code = options.run(options)
-    except (ConfigError, ManifestError, OSError) as error:
+    except (ConfigError, ManifestError, WeightsError, OSError) as error:
         sys.stderr.write(f"somnoflow {options.command}: {error}\n")
         raise SystemExit(2) from error
     raise SystemExit(code)
@@ -102,6 +105,19 @@ def _parser() -> argparse.ArgumentParser:
         "--write", metavar="NAME", help="draft workflow/datasets/NAME/dataset.yaml for this folder"
     )
     inspect.set_defaults(run=_inspect)
+
+    convert = commands.add_parser(
+        "convert", help="make an encoder of a published NeuroNet checkpoint, or the other way round"
+    )
+    convert.add_argument("file", type=Path, help="checkpoint (.pth, .pt, .ckpt) or .safetensors")
+    convert.add_argument("--to", type=Path, required=True, metavar="OUT", help="file to write")
+    convert.add_argument(
+        "--channel",
+        choices=get_args(Channel),
+        metavar="CHANNEL",
+        help="what a published encoder was trained on, such as EEG_C4",
+    )
+    convert.set_defaults(run=_convert)
     return parser
 
 
@@ -198,6 +214,15 @@ def _inspect(options: argparse.Namespace) -> int:
     steps = next_steps(findings, datasets=DATASETS, written=written)
     text = as_json(findings, steps=steps) if options.json else describe(findings, steps=steps)
     sys.stdout.write(text)
+    return 0
+
+
+def _convert(options: argparse.Namespace) -> int:
+    # Torch takes a second to import, and no other subcommand needs it.
+    from somnoflow.models.published import convert  # noqa: PLC0415
+
+    said = convert(options.file, options.to, channel=options.channel)
+    sys.stdout.write(f"{said}\n")
     return 0
 
 
