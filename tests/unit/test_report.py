@@ -47,7 +47,9 @@ FLAGS = {
 class Results:
     """Made-up results of a cohort in the folders that the workflow uses."""
 
-    def __init__(self, folder, *, nights=4, epochs=60, folds=2, models=MODELS, simulated=True):
+    def __init__(
+        self, folder, *, nights=4, epochs=60, folds=2, models=MODELS, simulated=True, skills=None
+    ):
         self.root = folder / "results"
         self.folder = folder
         folder.mkdir(exist_ok=True)
@@ -69,7 +71,7 @@ class Results:
             "counts": [],
         }
         for k, model in enumerate(models):
-            self._model(rng, model, fold_of, skill=0.62 + 0.12 * k)
+            self._model(rng, model, fold_of, skill=0.62 + 0.12 * k if skills is None else skills[k])
 
     def page(self, *, hypnograms=1, quality_recordings=2, **cfg):
         path = self.folder / "report.html"

@@ -139,10 +139,11 @@ def f1_by_stage(
 ) -> Picture:
     """Draw each model's F1 of each stage and macro F1 with intervals, a panel per value.
 
-    `rule` says which models these are, where not all are drawn.
+    `rule` says which models these are, where not all are drawn; a name may have two lines.
     """
     panels = [*STAGE_NAMES, "macro"]
-    figure = Figure(figsize=(10, 0.9 + 0.3 * len(models)), layout="constrained")
+    height = 0.42 if any("\n" in name for name, _ in models) else 0.3
+    figure = Figure(figsize=(10, 0.9 + height * len(models)), layout="constrained")
     all_axes = figure.subplots(1, len(panels), sharey=True, sharex=True)
     said = []
     for axes, panel in zip(all_axes, panels, strict=True):
@@ -155,7 +156,7 @@ def f1_by_stage(
             if interval is not None:
                 axes.plot(interval, [row, row], color=colour, linewidth=8, alpha=0.35)
             axes.plot([value], [row], "o", color=colour, markersize=3.5)
-            said.append(f"{name} {panel} {value:.2f}")
+            said.append(f"{name} {panel} {value:.2f}".replace("\n", ": "))
         axes.set_title("macro F1" if panel == "macro" else f"F1 {panel}")
         axes.set(xlim=(-0.03, 1.03), ylim=(len(models) - 0.5, -0.5), xticks=[0, 0.5, 1])
         axes.tick_params(axis="y", length=0)

@@ -9,6 +9,7 @@ from somnoflow.report.label_curves import Curve, LabelEfficiency, Size, pairs
 from somnoflow.report.label_figure import draw_curves
 from somnoflow.report.tables import (
     NOTHING,
+    UNBROKEN,
     Table,
     decimal,
     difference,
@@ -73,7 +74,8 @@ def interval_words(curves: Iterable[Curve]) -> str:
 def spread_words(spreads: list[Spread], *, confidence: float) -> str:
     """Say what the intervals of these means are."""
     numbers = sorted({spread.n for spread in spreads})
-    seeds = f"{numbers[0]}" if len(numbers) == 1 else f"{numbers[0]} to {numbers[-1]}"
+    seeds = plural(numbers[-1], "seed")
+    seeds = f"{numbers[0]} to {seeds}" if len(numbers) > 1 else seeds
     kinds = {spread.kind for spread in spreads}
     said = []
     if STUDENT in kinds:
@@ -81,8 +83,8 @@ def spread_words(spreads: list[Spread], *, confidence: float) -> str:
     if RANGE in kinds:
         said.append("the lower and the higher of two seeds")
     if not said:
-        return f"n = {seeds} seeds, so there is no interval"
-    return f"{' or '.join(said)}, n = {seeds} seeds"
+        return f"n = {seeds}, so there is no interval"
+    return f"{' or '.join(said)}, n = {seeds}"
 
 
 def sizes_table(found: LabelEfficiency, *, simulated: str) -> Table:
@@ -111,6 +113,25 @@ def sizes_table(found: LabelEfficiency, *, simulated: str) -> Table:
         groups=[WORDS[unit].capitalize() for unit, _ in shown],
         simulated=simulated,
     )
+
+
+def alike_sentences(found: LabelEfficiency) -> list[str]:
+    """Name shares that are the same labels, since each is rounded to at least one."""
+    sentences = []
+    for unit in dict.fromkeys(curve.by for curve in found.curves):
+        same: dict[float, list[str]] = {}
+        for (by, percent), size in sorted(found.sizes.items()):
+            if by == unit:
+                same.setdefault(size.subjects if by == "subjects" else size.epochs, []).append(
+                    f"{percent:g}"
+                )
+        sentences += [
+            f"{' and '.join(names)} % of the {unit} are the same labels: {number(n)} "
+            f"{unit if n != 1 else unit.removesuffix('s')}."
+            for n, names in same.items()
+            if len(names) > 1
+        ]
+    return sentences
 
 
 def number(value: float) -> str:
@@ -152,12 +173,26 @@ def results_table(curves: list[Curve], sizes: dict[float, Size], *, simulated: s
     return make_table(
         f"Test results by labels seen, all folds pooled: mean over seeds, in brackets "
         f"{interval_words(curves)}. It covers which labels were drawn and the training, not who "
-        f"was tested. Seeds: {seeds_said}.",
+        f"was tested. Seeds: {seeds_said}.{_whole_words(curves)}",
         columns=["Labels", *numeric, last],
         numeric=[*numeric, last],
         rows=rows,
         groups=groups,
         simulated=simulated,
+    )
+
+
+def _whole_words(curves: list[Curve]) -> str:
+    """Say what moves with the seed where all labels are seen."""
+    if not any(100 in curve.percents for curve in curves):
+        return ""
+    still = any(
+        s.interval is not None and s.interval[0] == s.interval[1]
+        for curve in curves
+        for s in (curve.spread(100, "macro_f1"),)
+    )
+    return " At 100 % the seed changes the training only" + (
+        "; where the interval has no width, the method has no seed." if still else "."
     )
 
 
@@ -202,8 +237,8 @@ def worth_sentences(curves: list[Curve], *, simulated: str) -> list[str]:
         return [NEEDS_SCRATCH]
     where = f" on {simulated} data" if simulated else ""
     return [
-        f"What pre-training is worth{where}, {tuned.name.words} against the same from scratch: "
-        f"{'; '.join(_worth(tuned, scratch))}."
+        f"What pre-training is worth{where}, {tuned.name.words} against the same from scratch, by "
+        f"share of the labels and macro F1: {'; '.join(_worth(tuned, scratch))}."
         for tuned, scratch in compared
     ]
 
@@ -219,6 +254,6 @@ def _worth(tuned: Curve, scratch: Curve) -> list[str]:
         else:
             told = {1: "better", -1: "worse", 0: "not visible"}[gain.sign]
         by_sign.setdefault(told, []).append(
-            f"{percent:g} % of the labels ({difference(gain.mean, gain.interval)} macro F1)"
+            f"{percent:g}{UNBROKEN}% ({difference(gain.mean, gain.interval)})"
         )
     return [f"{told} at {', '.join(places)}" for told, places in by_sign.items()]

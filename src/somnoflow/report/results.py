@@ -163,7 +163,7 @@ def f1_picture(models: list[Model], *, simulated: str) -> Picture | None:
         return None
     one_source = len({model.name.source for model in drawn}) == 1
     named = [
-        (model.name.words if one_source else model.name.title, model.metrics)
+        (model.name.words if one_source else model.name.title.replace(": ", "\n"), model.metrics)
         for model in drawn
         if model.metrics is not None
     ]

@@ -112,12 +112,14 @@ def variant_table(
     """Put the encoder and its variants side by side, by channel and method; None without any."""
     if not found:
         return None
-    numeric = ["NeuroNet", "Variant", "NeuroNet less variant"]
+    numeric = ["NeuroNet", "The variant", "Difference"]
     ordered = sorted(found, key=lambda one: (one.base.name.order, one.variant.name.order))
+    confidence = 100 * (ordered[0].base.metrics or {})["intervals"]["confidence"]
     return make_table(
         "Macro F1 of NeuroNet and of its variants, with the same method on the same test epochs. "
-        "In brackets the interval of the difference: the same test subjects are drawn for both. It "
-        "covers who was tested, not another training: each encoder was trained once per fold.",
+        f"Difference: NeuroNet less the variant, in brackets with the {confidence:g} % interval, "
+        "for which the same test subjects are drawn for both. It covers who was tested, not "
+        "another training: each encoder was trained once per fold.",
         columns=["Variant", "What differs", *numeric, "Better"],
         numeric=numeric,
         prose=["Variant", "What differs"],
