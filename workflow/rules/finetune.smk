@@ -35,7 +35,7 @@ rule finetune:
             --model {output.model:q} \
             --training {output.training:q} \
             --resume {params.resume:q} \
-            --name {wildcards.encoder}/{wildcards.channel}/{wildcards.tuning}-{wildcards.head} \
+            --name {wildcards.encoder}/{wildcards.channel}/{wildcards.tuning}-{wildcards.head}/labels={wildcards.labels} \
             --fold {wildcards.fold} \
             --gpus {resources.gpu} \
             --threads {threads} \

@@ -1,4 +1,4 @@
-# Train a probe on the embeddings of labelled subjects.
+# Train a head on the embeddings of labelled subjects.
 
 
 rule head:
@@ -32,7 +32,7 @@ rule head:
             --head {output.head:q} \
             --training {output.training:q} \
             --resume {params.resume:q} \
-            --name {wildcards.encoder}/{wildcards.channel}/{wildcards.head} \
+            --name {wildcards.encoder}/{wildcards.channel}/{wildcards.head}/labels={wildcards.labels} \
             --fold {wildcards.fold} \
             --threads {threads} \
             --cfg {params.cfg:q} \

@@ -1,9 +1,17 @@
 """Train encoder and context module together on the labelled signals of a fold."""
 
+import shutil
 from pathlib import Path
 
 from somnoflow.config.finetune import FinetuneSlice
+from somnoflow.data.packed import PackedEpochs
+from somnoflow.data.subsets import read_labels
 from somnoflow.entry import Input, Inputs, Output, command
+from somnoflow.fingerprint import fingerprint
+from somnoflow.training.device import choose_device, prepare
+from somnoflow.training.resume import Resume, resume_key
+from somnoflow.training.roles import read_roles, require_subjects
+from somnoflow.training.tuning import SignalEpochs, start_encoder, tune
 
 
 def finetune(
@@ -22,7 +30,36 @@ def finetune(
     cfg: FinetuneSlice,
 ) -> None:
     """Fine-tune the encoder (none given: train from scratch), chosen by the validation subjects."""
-    raise NotImplementedError
+    device = choose_device(gpus)
+    prepare(device, threads=threads)
+    roles = read_roles(split, fold=fold)
+    key = resume_key(
+        code=fingerprint("somnoflow.commands.finetune"),
+        settings=cfg.model_dump(mode="json"),
+        inputs=[*packed, split, labels, *encoder],
+        fold=fold,
+    )
+    kept = Resume(resume / "finetune" / name / f"fold={fold}", key)
+    if not kept.finished:
+        start = start_encoder(encoder, cfg=cfg, packed=packed)
+        train, val = (
+            PackedEpochs(packed, channels=[cfg.channel], subjects=subjects)
+            for subjects in (roles.train, roles.val)
+        )
+        for epochs, subjects in ((train, roles.train), (val, roles.val)):
+            require_subjects(subjects, epochs.table["subject"].unique(), where="the packed shards")
+        best, rows = tune(
+            start,
+            train=SignalEpochs(train),
+            val=SignalEpochs(val),
+            labels=read_labels(labels),
+            cfg=cfg,
+            folder=kept.folder,
+            device=device,
+        )
+        kept.finish(best, rows)
+    shutil.copyfile(kept.weights, model)
+    shutil.copyfile(kept.training, training)
 
 
 if __name__ == "__main__":

@@ -1,15 +1,20 @@
 """Train a head on the scored epochs of a fold's training subjects."""
 
+import shutil
 from pathlib import Path
 
-from somnoflow.config.heads import HeadSlice, Knn, Linear
+from somnoflow.config.context import Context
+from somnoflow.config.heads import HeadSlice, Linear
 from somnoflow.data.subsets import read_labels
 from somnoflow.entry import Input, Output, command
+from somnoflow.fingerprint import fingerprint
 from somnoflow.models.heads import write_knn, write_linear
+from somnoflow.training.contexts import train_context
 from somnoflow.training.device import choose_device, prepare
 from somnoflow.training.embedded import read_labelled
 from somnoflow.training.history import write_history
 from somnoflow.training.probing import fit_knn, train_linear
+from somnoflow.training.resume import Resume, resume_key
 from somnoflow.training.roles import read_roles
 
 
@@ -26,10 +31,37 @@ def head(
     threads: int,
     cfg: HeadSlice,
 ) -> None:
-    """Train the probe that `cfg` describes; the linear one is chosen by the validation subjects."""
-    prepare(choose_device(0), threads=threads)
+    """Train the head that `cfg` describes, chosen by the validation subjects.
+
+    A context module is continued after a kill; probes take seconds and begin again.
+    """
+    device = choose_device(0)
+    prepare(device, threads=threads)
     roles = read_roles(split, fold=fold)
-    train = read_labelled(embeddings, subjects=roles.train, labels=read_labels(labels))
+    seen = read_labels(labels)
+    if isinstance(cfg.recipe, Context):
+        key = resume_key(
+            code=fingerprint("somnoflow.commands.head"),
+            settings=cfg.model_dump(mode="json"),
+            inputs=[embeddings, split, labels],
+            fold=fold,
+        )
+        kept = Resume(resume / "head" / name / f"fold={fold}", key)
+        if not kept.finished:
+            best, rows = train_context(
+                embeddings,
+                context=cfg.name,
+                cfg=cfg.recipe,
+                roles=roles,
+                labels=seen,
+                folder=kept.folder,
+                device=device,
+            )
+            kept.finish(best, rows)
+        shutil.copyfile(kept.weights, head)
+        shutil.copyfile(kept.training, training)
+        return
+    train = read_labelled(embeddings, subjects=roles.train, labels=seen)
     val = read_labelled(embeddings, subjects=roles.val)
     if isinstance(cfg.recipe, Linear):
         rows = train_linear(
@@ -38,11 +70,9 @@ def head(
             cfg=cfg.recipe,
             keep=lambda probe, best: write_linear(head, probe, {"best_pass": best}),
         )
-    elif isinstance(cfg.recipe, Knn):
+    else:
         probe, rows = fit_knn(train, val, cfg=cfg.recipe)
         write_knn(head, probe)
-    else:
-        raise NotImplementedError(cfg.name)
     write_history(training, rows)
 
 

@@ -1,7 +1,14 @@
 """Predict the stage of every epoch of a fold's validation and test subjects from its signal."""
 
 from somnoflow.config.score import ScoreSlice
+from somnoflow.data.packed import PackedEpochs
 from somnoflow.entry import Input, Inputs, Output, command
+from somnoflow.models.stager import load_stager
+from somnoflow.training.device import choose_device, prepare
+from somnoflow.training.roles import read_roles
+from somnoflow.training.scoring import gather_predictions, write_predictions
+from somnoflow.training.signals import SignalEpochs, require_fitting_shards
+from somnoflow.training.tuned_scoring import score_recordings
 
 
 def score_tuned(
@@ -16,7 +23,16 @@ def score_tuned(
     cfg: ScoreSlice,
 ) -> None:
     """Score each epoch once; those without a usable signal get no stage."""
-    raise NotImplementedError
+    device = choose_device(gpus)
+    prepare(device, threads=threads)
+    roles = read_roles(split, fold=fold)
+    stager, about = load_stager(model)
+    require_fitting_shards(packed, encoder=stager.encoder, about=about, of=model)
+    stager.to(device)
+    epochs = PackedEpochs(packed, channels=[about["channel"]], subjects=[*roles.val, *roles.test])
+    parts = score_recordings(stager, SignalEpochs(epochs), stride=cfg.stride)
+    table = gather_predictions(parts, roles=roles, fold=fold, where="the packed shards")
+    write_predictions(predictions, table)
 
 
 if __name__ == "__main__":

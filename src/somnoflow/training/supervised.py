@@ -117,6 +117,10 @@ class Windows(Dataset[Batch]):
         before = np.concatenate([[0], np.cumsum(self.stages != Stage.UNSCORED)])
         return np.flatnonzero(before[self.windows[:, 1]] > before[self.windows[:, 0]])
 
+    def sizes(self, numbers: Rows) -> Rows:
+        """Give how many epochs windows have."""
+        return self.windows[numbers, 1] - self.windows[numbers, 0]
+
     def __getitem__(self, numbers: Rows) -> Batch:
         rows, valid = pad(self.windows[numbers])
         inputs = self._epochs.read(self._usable[rows.ravel()])
@@ -177,6 +181,11 @@ class WindowOrder(Sampler[Rows]):
         self._batches = -(-len(windows) // batch_size)
         self._seed = seed
         self._pass = 0
+
+    @property
+    def smallest(self) -> int:
+        """Windows of the smallest batch."""
+        return len(self._windows) // self._batches
 
     def set_epoch(self, number: int) -> None:
         """Begin pass `number`; Lightning calls this by the name it knows."""
@@ -401,6 +410,7 @@ def fit_windows(
         )  # fmt: skip
     labelled = train.labelled()
     order = WindowOrder(labelled, batch_size=cfg.batch_size, seed=cfg.seed)
+    _require_two_epochs(order, train, section=section)
     log.info(
         "%d of %d usable epochs have a stage to learn from; %d of %d windows have such an epoch, "
         "the others are left out; %d steps per pass; validation by %d of %d epochs",
@@ -439,6 +449,18 @@ def fit_windows(
     if len(passes.rows) != cfg.passes:
         raise TrainingError(f"training stopped after {len(passes.rows)} of {cfg.passes} passes")
     return passes.best_weights, passes.rows_with_best()
+
+
+def _require_two_epochs(order: WindowOrder, train: Windows, *, section: str) -> None:
+    """Raise `TrainingError` where a batch could be one epoch, which batch norm cannot scale."""
+    windows = order.smallest
+    epochs = np.sort(train.sizes(train.labelled()))[:windows].sum()
+    if epochs < 2:
+        raise TrainingError(
+            f"{len(train.labelled())} windows in batches of at most {section}.batch_size leave a "
+            f"batch of {windows} window with {epochs} usable epoch, wanted at least 2 epochs: "
+            f"take more labels, or a larger {section}.batch_size"
+        )
 
 
 def validation_order(windows: Windows, batch_size: int) -> list[Rows]:

@@ -1,0 +1,144 @@
+"""An encoder and a context module as one model: the stages of a window from its signals.
+
+This is the fine-tuning of NeuroNet (arXiv 2404.17585, section IV). The encoder's feature is the
+mean of its frame tokens, the same as every other head gets (defect N10); decoder and projection
+are not part of the model.
+
+Notation: B windows, L epochs of a window, T samples of an epoch, N = B L epochs, F frames,
+D embedding, K = 5 stages.
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from somnoflow.models.context import ContextHead
+from somnoflow.models.neuronet import NeuroNet
+from somnoflow.models.weights import read_about, read_tensors
+
+Tuning = Literal["partial", "full", "scratch"]
+
+# What pre-training needs of NeuroNet and stages do not.
+PRETRAINING_ONLY = (
+    "decoder_embed", "mask_token", "decoder_positions", "decoder_blocks", "decoder_norm",
+    "decoder_pred", "projection",
+)  # fmt: skip
+
+
+class Stager(nn.Module):
+    """NeuroNet's encoder and a context head.
+
+    Parameters
+    ----------
+    encoder
+        NeuroNet; what only pre-training needs is taken off it.
+    head
+        Context head on features of D values.
+    tuning
+        `partial`, as published: trained are the MLP and the second norm of the last encoder block,
+        the encoder norm and the head; the rest is frozen and stays in evaluation mode. `full` and
+        `scratch`: all is trained, from the encoder's weights as they are.
+
+    Notes
+    -----
+    The frame backbone has batch norms. Frozen, they use the statistics of pre-training and change
+    nothing (defect N8). In `full` and `scratch` they see the frames of all epochs of a batch at
+    once while training, and move their running statistics once a batch, which evaluation uses.
+    Padding never reaches them.
+    """
+
+    def __init__(self, encoder: NeuroNet, head: ContextHead, *, tuning: Tuning) -> None:
+        super().__init__()
+        self.encoder = without_pretraining(encoder)
+        self.head = head
+        self.tuning = tuning
+        self.encoder.requires_grad_(tuning != "partial")
+        for part in self._tuned_parts():
+            part.requires_grad_(True)
+        self.train(self.training)
+
+    def _tuned_parts(self) -> list[nn.Module]:
+        last = self.encoder.encoder_blocks[-1]
+        return [last.norm2, last.mlp, self.encoder.encoder_norm]  # type: ignore[list-item]
+
+    def train(self, mode: bool = True) -> "Stager":
+        """Set the mode of what is trained; a frozen encoder stays in evaluation mode."""
+        super().train(mode)
+        if self.tuning == "partial":
+            # The trained parts of the encoder are the same in both modes: they have no dropout.
+            self.encoder.eval()
+        return self
+
+    def forward(self, signals: Tensor, valid: Tensor) -> Tensor:
+        """Give the logits (B, L, K) of signals (B, L, T); padding, where valid (B, L) is False."""
+        features = self.forward_features(signals[valid])  # (N, D)
+        padded = features.new_zeros(*valid.shape, features.shape[-1])  # (B, L, D)
+        padded[valid] = features
+        return self.head(padded, valid)
+
+    def forward_features(self, epochs: Tensor) -> Tensor:
+        """Give the features (N, D) of epochs (N, T), all frames in one call of the backbone."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self.tuning != "partial"):
+            x = self._to_last_mlp(epochs)  # (N, 1 + F, D)
+        last = self.encoder.encoder_blocks[-1]
+        x = x + last.mlp(last.norm2(x))  # type: ignore[operator]
+        return self.encoder.encoder_norm(x)[:, 1:].mean(dim=1)
+
+    def _to_last_mlp(self, epochs: Tensor) -> Tensor:
+        """Encode epochs (N, T) up to the MLP of the last block: what `partial` freezes."""
+        tokens = self.encoder.embed_frames(self.encoder.make_frames(epochs))  # (N, F, E)
+        x = self.encoder.patch_embed(tokens) + self.encoder.positions  # (N, F, D)
+        x = torch.cat([self.encoder.cls_token.expand(len(x), -1, -1), x], dim=1)
+        *blocks, last = self.encoder.encoder_blocks
+        for block in blocks:
+            x = block(x)
+        return x + last.attn(last.norm1(x))  # type: ignore[operator]
+
+    def frozen(self) -> Iterator[tuple[str, Tensor]]:
+        """Give all that training must not change: parameters, and the buffers beside them."""
+        for name, parameter in self.named_parameters():
+            if not parameter.requires_grad:
+                yield name, parameter
+        if self.tuning == "partial":
+            yield from self.encoder.named_buffers(prefix="encoder")
+
+    def frozen_digest(self) -> str:
+        """Give the SHA-256 of the names and values of all that is frozen."""
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self.frozen(), key=lambda item: item[0]):
+            digest.update(name.encode())
+            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+
+def without_pretraining(encoder: NeuroNet) -> NeuroNet:
+    """Take off what only pre-training needs; give the same encoder, of which features remain."""
+    for name in PRETRAINING_ONLY:
+        if hasattr(encoder, name):
+            delattr(encoder, name)
+    return encoder
+
+
+def describe_stager(stager: Stager, about: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the description that stands with the weights and that `load_stager` builds from."""
+    return {
+        "kind": "stager",
+        "tuning": stager.tuning,
+        "encoder": stager.encoder.architecture,
+        "head": stager.head.architecture,
+        **about,
+    }
+
+
+def load_stager(path: Path) -> tuple[Stager, dict[str, Any]]:
+    """Rebuild a fine-tuned model in evaluation mode; give it and the file's description."""
+    about = read_about(path, kind="stager")
+    stager = Stager(
+        NeuroNet(**about["encoder"]), ContextHead(**about["head"]), tuning=about["tuning"]
+    )
+    stager.load_state_dict(read_tensors(path))
+    return stager.eval().requires_grad_(False), about

@@ -1,0 +1,96 @@
+"""Training of a context head on the embeddings of a frozen encoder."""
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import torch
+
+from somnoflow.config.context import Context
+from somnoflow.models.context import ContextHead
+from somnoflow.models.heads import describe_context
+from somnoflow.training.embedded import EmbeddedEpochs
+from somnoflow.training.roles import Roles
+from somnoflow.training.seeds import WEIGHTS, seed_of
+from somnoflow.training.supervised import Epochs, Windows, fit_windows
+
+
+def training_windows(epochs: Epochs, labels: pl.DataFrame, *, cfg: Context) -> Windows:
+    """Cut the nights of training subjects into windows; only stages of `labels` may be seen."""
+    return Windows(epochs, labels=labels, length=cfg.window, stride=cfg.training_stride, whole=True)
+
+
+def validation_windows(epochs: Epochs, *, cfg: Context) -> Windows:
+    """Cut the nights of validation subjects into windows that cover each epoch once."""
+    return Windows(epochs, length=cfg.window, stride=cfg.window, whole=False)
+
+
+def build_head(
+    dimension: int, *, context: str, cfg: Context, stages: npt.NDArray[np.int64]
+) -> ContextHead:
+    """Build a context head for features of D = `dimension`, with the weights of its seed.
+
+    `stages` are those that training may see; the head will predict no other.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed_of(cfg.seed, WEIGHTS))
+        return ContextHead(
+            dimension,
+            context=context,
+            width=cfg.width,
+            dropout=cfg.dropout,
+            window=cfg.window,
+            seen=np.unique(stages),
+        )
+
+
+def train_context(
+    embeddings: Path,
+    *,
+    context: str,
+    cfg: Context,
+    roles: Roles,
+    labels: pl.DataFrame,
+    folder: Path,
+    device: torch.device,
+) -> tuple[Path, list[dict[str, Any]]]:
+    """Train a context head on embeddings held in memory, or continue; as `fit_windows`.
+
+    Parameters
+    ----------
+    embeddings
+        Their `index.json`.
+    context
+        Context module, such as `mamba`.
+    cfg
+        Section `heads.context`.
+    roles
+        Who is trained on, and who chooses the pass.
+    labels
+        Keys of the epochs whose stages may be seen.
+    folder
+        `resume/<key>`.
+    device
+        Where to compute.
+    """
+
+    def read(subjects: Collection[str]) -> EmbeddedEpochs:
+        return EmbeddedEpochs(embeddings, subjects=subjects)
+
+    epochs = read(roles.train)
+    train = training_windows(epochs, labels, cfg=cfg)
+    head = build_head(epochs.dimension, context=context, cfg=cfg, stages=train.known)
+    return fit_windows(
+        head,
+        train=train,
+        val=validation_windows(read(roles.val), cfg=cfg),
+        cfg=cfg,
+        section="heads.context",
+        tensors=head.state_dict,
+        about=describe_context(head, {}),
+        folder=folder,
+        device=device,
+    )
