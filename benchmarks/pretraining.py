@@ -1,74 +1,91 @@
-"""Speed of NeuroNet's training steps: all frames in one backbone call against a loop over frames.
+"""Speed and memory of NeuroNet's training steps against the model written as published.
 
-Measured: 30-s epochs per second of forward, backward and AdamW step on random signals, for each
-preset and number of threads, with the settings that `pretrain` computes with on the CPU. Against:
-the same model whose frame backbone is called once for each frame of an epoch, as the published
-code does it. The two take turns; the fastest step of each counts. On a shared machine look at the
-CPU seconds too: those of the system are the kernel's, which hands out memory page by page.
+Measured: 30-s epochs per second of forward, backward and AdamW step on random signals. Against:
+`published_neuronet.py` in float32, which calls the frame backbone once for each frame of an epoch
+and the autoencoder once for each masking; same sizes, batch and threads. Ours computes as
+`pretrain` does, in float32 and under bfloat16 autocast. Each variant is a process of its own, so
+that its peak memory is its own. They take turns; the fastest step of each and the lowest peak
+count. On a shared machine look at the CPU seconds, of one thread above all: they grow less than
+the time does while others compute.
 
-Usage: ``python benchmarks/pretraining.py [--presets tiny T B] [--threads 1 2] [--steps 2]``
+On a GPU, if there is one: B in bfloat16 against the same baseline in float32, and the share of the
+GPU's bfloat16 matrix peak (option `--peak-tflops`) that its multiplications come to.
+
+Usage: ``python benchmarks/pretraining.py [--presets tiny T B] [--threads 1 2] [--batch 64 64 32]
+[--steps 2] [--rounds 2]``
 """
 
 import argparse
-import os
-import time
+import json
+import shutil
+import sys
+from pathlib import Path
 from typing import NamedTuple
 
-import torch
-from torch import Tensor
+from measuring import ROOT, line, run, table
 
-from measuring import line, table
-from somnoflow.config.pretrain import Pretrain
-from somnoflow.models.neuronet import NeuroNet
-from somnoflow.training.device import prepare
-from somnoflow.training.pretraining import build_neuronet
+STEP = Path(__file__).with_name("pretraining_step.py")
+VARIANTS = ("published", "float32", "bfloat16")
+HEADER = (
+    "preset", "batch", "threads", "variant", "epochs/s", "ratio", "CPU s a step", "CPU ratio",
+    "peak memory, MiB", "memory ratio",
+)  # fmt: skip
+# Multiplications and additions of B for an epoch, forward and backward (three times the forward):
+# encoder 2 x 15 tokens, decoder 2 x 73, backbone 73 frames of 7.8 million multiplications.
+GFLOP_B = 10.8
 
-RATE = 100
-WARM_UP = 1
 
-
-class Step(NamedTuple):
-    """Seconds of a step: passed, of the CPU in the program, of the CPU in the kernel."""
+class Took(NamedTuple):
+    """The fastest step of a variant and its peak memory."""
 
     wall_s: float
-    user_s: float
-    system_s: float
+    cpu_s: float
+    peak_mib: float
 
 
-class Training:
-    """A model and its optimiser."""
-
-    def __init__(self, preset: str, *, loop: bool) -> None:
-        cfg = Pretrain.model_validate({"preset": preset})
-        self.clip = cfg.gradient_clip
-        self.model = build_neuronet(cfg, sampling_rate=RATE).train()
-        if loop:
-            backbone = self.model.frame_backbone
-            self.model.embed_frames = lambda frames: torch.stack(  # type: ignore[method-assign]
-                [backbone(frames[:, number]) for number in range(frames.shape[1])], dim=1
-            )
-        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-5)
-        self.generator = torch.Generator().manual_seed(1)
-
-    def step(self, epochs: Tensor) -> Step:
-        """Take a step on a batch (B, T)."""
-        begin, before = time.perf_counter(), os.times()
-        self.optimizer.zero_grad()
-        noise = self.model.draw_noise(len(epochs), generator=self.generator)
-        self.model(epochs, noise=noise).total.backward()
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.clip)
-        self.optimizer.step()
-        after = os.times()
-        return Step(
-            time.perf_counter() - begin,
-            after.user - before.user,
-            after.system - before.system,
-        )
+def measure(
+    variant: str, *, preset: str, batch: int, threads: int, steps: int, device: str
+) -> Took:
+    """Run a variant in a process of its own."""
+    command = [
+        sys.executable, str(STEP), variant, "--preset", preset, "--batch", str(batch),
+        "--threads", str(threads), "--steps", str(steps), "--device", device,
+    ]  # fmt: skip
+    cost, printed = run(command, folder=ROOT)
+    took = json.loads(printed.splitlines()[-1])
+    return Took(took["wall_s"], took["cpu_s"], took["peak_mib"] or cost.peak_mib)
 
 
-def parameters(model: NeuroNet) -> float:
-    """Count the trained numbers of a model, in millions."""
-    return sum(values.numel() for values in model.parameters()) / 1e6
+def compare(*, rounds: int, batch: int, preset: str, threads: int, **how: object) -> None:
+    """Print a line for each variant."""
+    took = [
+        [measure(v, preset=preset, batch=batch, threads=threads, **how) for v in VARIANTS]
+        for _ in range(rounds)
+    ]
+    best = [Took(*map(min, zip(*of, strict=True))) for of in zip(*took, strict=True)]
+    base = best[0]
+    for variant, of in zip(VARIANTS, best, strict=True):
+        cells = (
+            preset, batch, threads, variant, f"{batch / of.wall_s:.1f}",
+            f"{base.wall_s / of.wall_s:.2f}", f"{of.cpu_s:.2f}", f"{base.cpu_s / of.cpu_s:.2f}",
+            f"{of.peak_mib:.0f}", f"{of.peak_mib / base.peak_mib:.2f}",
+        )  # fmt: skip
+        print(line(cells), flush=True)
+
+
+def compare_on_gpu(*, batch: int, peak_tflops: float) -> None:
+    """Print B on the GPU, or that there is none."""
+    if shutil.which("nvidia-smi") is None:
+        print("\nno GPU")
+        return
+    how = {"preset": "B", "batch": batch, "threads": 1, "steps": 5, "device": "cuda"}
+    base, ours = (measure(variant, **how) for variant in ("published", "bfloat16"))
+    print(
+        f"\nGPU, B, batch {batch}: {batch / ours.wall_s:.0f} epochs/s in bfloat16, "
+        f"{base.wall_s / ours.wall_s:.1f} times the published form in float32, "
+        f"{GFLOP_B * batch / ours.wall_s / 1000 / peak_tflops:.1%} of {peak_tflops:g} TFLOP/s, "
+        f"peak {ours.peak_mib:.0f} MiB against {base.peak_mib:.0f}"
+    )
 
 
 def main() -> None:
@@ -77,33 +94,21 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--presets", nargs="+", default=["tiny", "T", "B"])
+    parser.add_argument("--batch", type=int, nargs="+", default=[64], help="one, or one a preset")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--steps", type=int, default=2)
-    arguments = parser.parse_args()
-    epochs = torch.randn(arguments.batch, 30 * RATE, generator=torch.Generator().manual_seed(1))
-    print(
-        table(
-            (
-                "preset", "parameters", "threads", "loop over frames, epochs/s",
-                "one call, epochs/s", "one call / loop", "loop, CPU s a step",
-                "one call, CPU s a step",
-            )
-        )
-    )  # fmt: skip
-    for preset in arguments.presets:
-        ways = [Training(preset, loop=loop) for loop in (True, False)]
-        for threads in arguments.threads:
-            prepare(torch.device("cpu"), threads=threads)
-            steps = [[way.step(epochs) for way in ways] for _ in range(WARM_UP + arguments.steps)]
-            loop, batched = map(min, zip(*steps[WARM_UP:], strict=True))
-            cells = (
-                preset, f"{parameters(ways[0].model):.1f} M", threads,
-                *(f"{arguments.batch / way.wall_s:.1f}" for way in (loop, batched)),
-                f"{loop.wall_s / batched.wall_s:.2f}",
-                *(f"{way.user_s:.1f} + {way.system_s:.1f}" for way in (loop, batched)),
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--peak-tflops", type=float, default=989, help="bfloat16, without sparsity")
+    options = parser.parse_args()
+    batches = options.batch * (len(options.presets) if len(options.batch) == 1 else 1)
+    print(table(HEADER), flush=True)
+    for preset, batch in zip(options.presets, batches, strict=True):
+        for threads in options.threads:
+            compare(
+                rounds=options.rounds, preset=preset, batch=batch, threads=threads,
+                steps=options.steps, device="cpu",
             )  # fmt: skip
-            print(line(cells), flush=True)
+    compare_on_gpu(batch=256, peak_tflops=options.peak_tflops)
 
 
 if __name__ == "__main__":
