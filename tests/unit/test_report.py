@@ -481,9 +481,12 @@ def test_several_data_sets_are_shown_each_by_itself(tmp_path):
     content = json.loads(path.read_text())
     block = {key: value for key, value in content.items() if key not in ("datasets", "stages")}
     path.write_text(json.dumps(content | {"datasets": {"first": block, "second": block}}))
+    split = results.inputs["split"]
+    deal = json.loads(split.read_text())
+    split.write_text(json.dumps(deal | {"external": ["second/a"]}))
     text = results.page()
     assert f"{TITLES[0]}: each data set by itself." in text
-    assert "Test epochs of 2 data sets (first, second) are pooled here" in text
+    assert "Test epochs of 2 data sets (first; second, tested only) are pooled here" in text
     assert '<th scope="row">second</th>' in text
 
 

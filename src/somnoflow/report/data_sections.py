@@ -205,12 +205,12 @@ def external_sentence(cohort: Cohort) -> str:
     """Name the data sets that are tested only, with their subjects; empty where there is none."""
     if not cohort.external:
         return ""
-    datasets = sorted({subject.partition("/")[0] for subject in cohort.external})
     tested = {subject for fold in cohort.folds for subject in fold["test"]} & set(cohort.external)
     idle = len(cohort.external) - len(tested)
+    names = ", ".join(cohort.external_datasets)
     return (
-        f"External, tested only, never used for training, validation or pre-training: "
-        f"{', '.join(datasets)}, {plural(len(tested), 'subject')}, each by the models of one fold."
+        f"External, tested only, never used for training, validation or pre-training: {names}, "
+        f"{plural(len(tested), 'subject')}, each by the models of one fold."
         + (f" {plural(idle, 'more subject')} without usable scored epochs in no fold." if idle
            else "")
     )  # fmt: skip

@@ -100,7 +100,7 @@ def render(
         simulated_recordings=int(cohort.recordings["simulated"].sum()),
         facts=facts(cohort, models, efficiency),
         warnings=warnings(cohort, quality, models, runs),
-        headline=headline(models, simulated=cohort.simulated),
+        headline=headline(models, simulated=cohort.simulated, external=cohort.external_datasets),
         f1_picture=f1_picture(models, simulated=cohort.simulated),
         recordings=recordings_table(cohort),
         cohort_picture=(

@@ -1,5 +1,6 @@
 """What the report says about each model: headline, confusion matrix, tables."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,7 +51,7 @@ class ModelSection:
     first_of_source: bool
 
 
-def headline(models: list[Model], *, simulated: str) -> Table | None:
+def headline(models: list[Model], *, simulated: str, external: Sequence[str] = ()) -> Table | None:
     """Put all models in one table, by name and not by result, with the constant answer below."""
     judged = [(model.name, model.metrics) for model in models if model.metrics is not None]
     if not judged:
@@ -66,7 +67,7 @@ def headline(models: list[Model], *, simulated: str) -> Table | None:
         f"not by result. In brackets the {confidence:g} % interval over test subjects. The "
         "baseline gives every epoch the most frequent true stage of the same test epochs."
         + (f" All are judged on {said_sizes(judged[0][1])}." if shared else "")
-        + datasets_sentence(judged[0][1]),
+        + datasets_sentence(judged[0][1], external),
         columns=["Model", *numeric],
         numeric=numeric,
         rows=[row[: 1 + len(numeric)] for row in rows + baselines],
@@ -76,13 +77,16 @@ def headline(models: list[Model], *, simulated: str) -> Table | None:
     )
 
 
-def datasets_sentence(metrics: dict[str, Any]) -> str:
+def datasets_sentence(metrics: dict[str, Any], external: Sequence[str]) -> str:
     """Say which data sets the test epochs come from, where there are several."""
-    names = sorted(metrics.get("datasets", {}))
+    names = [
+        name + (", tested only" if name in external else "")
+        for name in sorted(metrics.get("datasets", {}))
+    ]
     if not names:
         return ""
     return (
-        f" Test epochs of {len(names)} data sets ({', '.join(names)}) are pooled here; under each "
+        f" Test epochs of {len(names)} data sets ({'; '.join(names)}) are pooled here; under each "
         "model below, each data set stands by itself."
     )
 

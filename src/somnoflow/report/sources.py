@@ -83,6 +83,11 @@ class Cohort:
         """Give the rows of the channels that were taken."""
         return self.channels.filter(pl.col("channel") != "", pl.col("problem") == "")
 
+    @property
+    def external_datasets(self) -> list[str]:
+        """Data sets that are tested only."""
+        return sorted({subject.partition("/")[0] for subject in self.external})
+
     def is_simulated(self, dataset: str, recording: str) -> bool:
         """Tell whether one recording is simulated."""
         mine = (pl.col("dataset") == dataset) & (pl.col("recording") == recording)
