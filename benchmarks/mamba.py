@@ -7,7 +7,7 @@ a parallel scan in PyTorch (its Mamba2 needs the kernels of mamba_ssm, so the ba
 in every row). All take turns; the fastest of the repeats counts. That both compute the same is
 checked before.
 
-Usage: ``python benchmarks/mamba.py [--batch 32] [--lengths 20 200] [--dim 256] [--threads 1 2]
+Usage: ``python benchmarks/mamba.py [--batch 32] [--lengths 20 200] [--dim 256] [--threads 1]
 [--repeats 9]``
 """
 
@@ -129,7 +129,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--lengths", type=int, nargs="+", default=[20, 200])
     parser.add_argument("--dim", type=int, default=256)
-    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--threads", type=int, nargs="+", default=[1])
     parser.add_argument("--repeats", type=int, default=9)
     arguments = parser.parse_args()
     torch.manual_seed(1)

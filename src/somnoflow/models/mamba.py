@@ -65,8 +65,8 @@ class Mamba(nn.Module):
         x, z = self.in_proj(sequence).chunk(2, dim=-1)  # each (B, L, E)
         x = silu(causal_conv(self.conv1d, x))
         dt, B, C = self.x_proj(x).split([self.dt_rank, self.d_state, self.d_state], dim=-1)
-        # The bias is added in 32 bits: it spans two orders of magnitude.
-        dt = precise(linear(dt, self.dt_proj.weight)) + self.dt_proj.bias  # (B, L, E)
+        # Autocast leaves a sum in 32 bits; the layer itself would add its bias in 16.
+        dt = linear(dt, self.dt_proj.weight) + self.dt_proj.bias  # (B, L, E)
         y = selective_scan(x, softplus(dt), -precise(self.A_log).exp(), B, C)
         y = (y + self.D * x) * silu(z)
         out: Tensor = self.out_proj(y.to(z.dtype))
@@ -144,7 +144,7 @@ class Mamba2(nn.Module):
         x, B, C = xBC.split([self.d_inner, shared, shared], dim=-1)
         x = x.unflatten(-1, (self.nheads, self.headdim))  # (B, L, H, P)
         B, C = (part.unflatten(-1, (self.ngroups, self.d_state)) for part in (B, C))
-        dt = softplus(precise(dt) + self.dt_bias)  # (B, L, H)
+        dt = softplus(dt + self.dt_bias)  # (B, L, H)
         y = chunked_scan(x, dt, -precise(self.A_log).exp(), B, C)
         y = self.norm((y + self.D[:, None] * x).flatten(2), z)
         out: Tensor = self.out_proj(y.to(z.dtype))
@@ -168,8 +168,8 @@ class RMSNormGated(nn.Module):
         self.weight = nn.Parameter(torch.ones(channels))
 
     def forward(self, y: Tensor, z: Tensor) -> Tensor:
-        """Normalise y silu(z), both (B, L, E), in 32 bits or more."""
-        gated = (precise(y) * silu(precise(z))).unflatten(-1, (self.groups, -1))
+        """Normalise y silu(z), both (B, L, E)."""
+        gated = (y * silu(z)).unflatten(-1, (self.groups, -1))
         return rms_norm(gated, gated.shape[-1:], eps=NORM_EPS).flatten(-2) * self.weight
 
 
