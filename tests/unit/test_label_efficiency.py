@@ -26,7 +26,7 @@ from somnoflow.report.label_section import HOW_TO, NEEDS_SCRATCH, worth_sentence
 from somnoflow.report.naming import BASE, HEADS, TUNINGS, ModelName, Source
 from somnoflow.report.results import spread
 from somnoflow.report.sources import Model, read_models
-from somnoflow.report.tables import MINUS
+from somnoflow.report.tables import MINUS, NOTHING, difference
 from somnoflow.report.variants import comparisons, hybrid_sentences, paired_interval, recipes
 from somnoflow.stages import STAGE_NAMES
 
@@ -321,7 +321,8 @@ def test_another_context_module_is_no_pair(results):
     add_curve(results, "neuronet/EEG_C4/linear", {5: [0.9, 0.9, 0.9]})
     add_curve(results, "neuronet/EEG_C4/scratch-mamba", {5: [0.2, 0.2, 0.2]})
     (_, _, curves), = efficiency_of(results).panels  # fmt: skip
-    assert worth_sentences(curves, simulated="") == [NEEDS_SCRATCH]
+    assert worth_sentences(curves, simulated="") == []
+    assert results.page(hypnograms=0).count(NEEDS_SCRATCH) == 1
 
 
 # Variants of the objective
@@ -361,7 +362,21 @@ def test_the_verdict_on_the_hybrid_is_honest_in_both_directions(variants):
     assert "worse in 1 of 1 comparison" in text
     same = [base, Model(variant.name, base.metrics, [], base.counted)]
     (text,) = hybrid_sentences(comparisons(same), known={}, simulated="")
+    assert "identical results, as if the encoders were the same, in 1 of 1 comparison" in text
+
+
+def test_a_difference_that_may_be_chance_is_not_visible(tmp_path):
+    results = Results(tmp_path, models=(MASKED, HYBRID), skills=(0.7, 0.7))
+    found = comparisons(models_of(results))
+    assert found[0].interval[0] < 0 < found[0].interval[1]
+    (text,) = hybrid_sentences(found, known={}, simulated="")
     assert "no visible difference in 1 of 1 comparison" in text
+
+
+def test_differences_are_written_with_their_sign():
+    assert difference(0.1234, (-0.05, 0.2)) == f"+0.123 [{MINUS}0.050, +0.200]"
+    assert difference(-0.00001) == "0.000"
+    assert difference(None) == NOTHING
 
 
 def test_without_predictions_a_difference_has_no_interval(variants):

@@ -17,8 +17,9 @@ PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8
 PRETRAINED_MARKERS, SCRATCH_MARKERS = "osD^", "XPv*"
 SCRATCH_LINES = ("--", ":", "-.")
 METRICS = {"macro_f1": "macro F1", "kappa": "kappa"}
-# Curves stand side by side at each size, so that intervals do not cover each other.
-STEP_ASIDE = 0.06
+# Curves stand side by side at each size, so that intervals do not cover each other; share of the
+# width of the axis.
+STEP_ASIDE = 0.012
 TOO_NEAR = 1.2
 
 
@@ -43,9 +44,12 @@ def draw_curves(
     """
     figure = Figure(figsize=(10, 3.6 + 0.22 * (len(curves) // 3)), layout="constrained")
     looks = _looks(curves)
+    epochs = [size.epochs for size in sizes.values()]
+    step = max(max(epochs) / min(epochs), 2) ** STEP_ASIDE
+    scratch = any(curve.name.tuning == SCRATCH for curve in curves)
     for axes, metric in zip(figure.subplots(1, 2), METRICS, strict=True):
         for place, curve in enumerate(curves):
-            aside = 1 + STEP_ASIDE * (place - (len(curves) - 1) / 2)
+            aside = step ** (place - (len(curves) - 1) / 2)
             _draw_curve(axes, curve, sizes, metric=metric, aside=aside, look=looks[place])
         _draw_constant(axes, curves, metric)
         _label_sizes(axes, sizes)
@@ -62,10 +66,10 @@ def draw_curves(
     return make_picture(
         figure,
         alt=f"Macro F1 by labelled training epochs. {title}. " + "; ".join(told) + ".",
-        caption=f"{title}. Mean over seeds (line), each seed (faint dots) and {said} (bar). "
+        caption=f"{title}. Mean over seeds (line), each seed (short strokes) and {said} (bar). "
         "Labelled training epochs on a logarithmic axis, mean over folds; the axis of the scores "
-        "does not begin at 0. Black: trained from scratch, without pre-training. Dotted grey: the "
-        "most frequent true stage for every epoch.",
+        "does not begin at 0. Dotted grey: the most frequent true stage for every epoch."
+        + (" Black: trained from scratch, without pre-training." if scratch else ""),
         simulated=simulated,
     )
 
@@ -109,8 +113,8 @@ def _draw_curve(
             axes.plot([place, place], spread.interval, color=look["color"], linewidth=1.1)
         seeds = [v for v in curve.values(percent, metric).values() if v is not None]
         axes.plot(
-            [place] * len(seeds), seeds, "o", color=look["color"], markersize=3, alpha=0.35,
-            markeredgewidth=0,
+            [place] * len(seeds), seeds, "_", color=look["color"], markersize=6,
+            markeredgewidth=1,
         )  # fmt: skip
 
 

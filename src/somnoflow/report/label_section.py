@@ -115,6 +115,12 @@ def sizes_table(found: LabelEfficiency, *, simulated: str) -> Table:
     )
 
 
+def notes(found: LabelEfficiency) -> list[str]:
+    """Say what a reader must know before the curves."""
+    paired = any(pairs(curves) for _, _, curves in found.panels)
+    return alike_sentences(found) + ([] if paired else [NEEDS_SCRATCH])
+
+
 def alike_sentences(found: LabelEfficiency) -> list[str]:
     """Name shares that are the same labels, since each is rounded to at least one."""
     sentences = []
@@ -232,14 +238,11 @@ def worth_table(curves: list[Curve], sizes: dict[float, Size], *, simulated: str
 
 def worth_sentences(curves: list[Curve], *, simulated: str) -> list[str]:
     """Say at which sizes pre-training is worth something, costs something, or neither is seen."""
-    compared = pairs(curves)
-    if not compared:
-        return [NEEDS_SCRATCH]
     where = f" on {simulated} data" if simulated else ""
     return [
         f"What pre-training is worth{where}, {tuned.name.words} against the same from scratch, by "
         f"share of the labels and macro F1: {'; '.join(_worth(tuned, scratch))}."
-        for tuned, scratch in compared
+        for tuned, scratch in pairs(curves)
     ]
 
 

@@ -37,7 +37,7 @@ from somnoflow.report.figures import (
     training_curves,
 )
 from somnoflow.report.label_curves import LabelEfficiency
-from somnoflow.report.label_section import HOW_TO, alike_sentences, label_panels, sizes_table
+from somnoflow.report.label_section import HOW_TO, label_panels, notes, sizes_table
 from somnoflow.report.naming import ModelName, anchored
 from somnoflow.report.nights import choose_models, choose_recordings, nights
 from somnoflow.report.origin import provenance_table, versions_table
@@ -128,7 +128,7 @@ def render(
         variants=variant_table(compared, known=known, simulated=cohort.simulated),
         variant_sentences=hybrid_sentences(compared, known=known, simulated=cohort.simulated),
         label_sizes=sizes_table(efficiency, simulated=cohort.simulated),
-        label_alike=alike_sentences(efficiency),
+        label_notes=notes(efficiency),
         label_panels=label_panels(efficiency, simulated=cohort.simulated),
         label_how_to=HOW_TO,
         hypnogram_rule=rule + models_rule,

@@ -81,7 +81,7 @@ def make_table(
 
 def score(value: float | None) -> str:
     """Write a value of 0..1 with three decimals; a dash where it is not defined."""
-    return NOTHING if value is None or math.isnan(value) else f"{value:.3f}"
+    return NOTHING if value is None or math.isnan(value) else f"{value:.3f}".replace("-", MINUS)
 
 
 def score_with_interval(value: float | None, interval: Sequence[float] | None) -> str:
@@ -95,7 +95,10 @@ def difference(value: float | None, interval: Sequence[float] | None = None) -> 
     """Write a difference of scores with its sign, and its interval where there is one."""
     if value is None:
         return NOTHING
-    signed = [f"{round(x, 3) + 0.0:+.3f}".replace("-", MINUS) for x in (value, *(interval or ()))]
+    signed = [
+        f"{x:+.3f}".replace("-", MINUS) if round(x, 3) else "0.000"
+        for x in (value, *(interval or ()))
+    ]
     return signed[0] if interval is None else f"{signed[0]} [{signed[1]}, {signed[2]}]"
 
 

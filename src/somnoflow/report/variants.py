@@ -30,6 +30,14 @@ class Comparison:
     interval: list[float] | None
 
     @property
+    def identical(self) -> bool:
+        """Whether both got every test recording alike, which two trainings hardly ever do."""
+        one, other = self.base.counted, self.variant.counted
+        if one is None or other is None:
+            return False
+        return bool(np.array_equal(one.confusion, other.confusion))
+
+    @property
     def sign(self) -> int:
         """1 where the whole interval is in favour of the encoder, -1 of the variant, else 0."""
         return sign_of(self.interval)
@@ -140,6 +148,8 @@ def variant_table(
 
 
 def _better(one: Comparison) -> str:
+    if one.identical:
+        return "identical"
     if one.interval is None:
         return NOTHING
     return {1: "NeuroNet", -1: "the variant", 0: "not visible"}[one.sign]
@@ -167,12 +177,15 @@ def _verdict(found: list[Comparison]) -> str:
     if not known:
         return "not defined."
     judged = [one for one in known if one.interval is not None]
-    signs = [one.sign for one in judged]
+    alike = sum(one.identical for one in judged)
+    signs = [one.sign for one in judged if not one.identical]
     told = [
         f"{says} in {signs.count(sign)}"
         for sign, says in ((1, "better"), (-1, "worse"), (0, "no visible difference"))
         if signs.count(sign)
     ]
+    if alike:
+        told.append(f"identical results, as if the encoders were the same, in {alike}")
     told += [f"no interval in {len(known) - len(judged)}"] if len(judged) < len(known) else []
     each = ", ".join(
         f"{one.base.name.source.channel}, {one.base.name.words} "
