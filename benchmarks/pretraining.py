@@ -12,20 +12,20 @@ On a GPU, if there is one: B in bfloat16 against the same baseline in float32, a
 GPU's bfloat16 matrix peak (option `--peak-tflops`) that its multiplications come to.
 
 Usage: ``python benchmarks/pretraining.py [--presets tiny T B] [--threads 1 2] [--batch 64 64 32]
-[--steps 2] [--rounds 2]``
+[--precisions float32 bfloat16] [--steps 2] [--rounds 2]``
 """
 
 import argparse
 import json
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from measuring import ROOT, line, run, table
 
 STEP = Path(__file__).with_name("pretraining_step.py")
-VARIANTS = ("published", "float32", "bfloat16")
 HEADER = (
     "preset", "batch", "threads", "variant", "epochs/s", "ratio", "CPU s a step", "CPU ratio",
     "peak memory, MiB", "memory ratio",
@@ -56,15 +56,15 @@ def measure(
     return Took(took["wall_s"], took["cpu_s"], took["peak_mib"] or cost.peak_mib)
 
 
-def compare(*, rounds: int, batch: int, preset: str, threads: int, **how: object) -> None:
-    """Print a line for each variant."""
-    took = [
-        [measure(v, preset=preset, batch=batch, threads=threads, **how) for v in VARIANTS]
-        for _ in range(rounds)
-    ]
+def compare(
+    variants: Sequence[str], *, rounds: int, batch: int, preset: str, threads: int, steps: int
+) -> None:
+    """Print a line for each variant; the first is what the others are compared with."""
+    how = {"preset": preset, "batch": batch, "threads": threads, "steps": steps, "device": "cpu"}
+    took = [[measure(variant, **how) for variant in variants] for _ in range(rounds)]
     best = [Took(*map(min, zip(*of, strict=True))) for of in zip(*took, strict=True)]
     base = best[0]
-    for variant, of in zip(VARIANTS, best, strict=True):
+    for variant, of in zip(variants, best, strict=True):
         cells = (
             preset, batch, threads, variant, f"{batch / of.wall_s:.1f}",
             f"{base.wall_s / of.wall_s:.2f}", f"{of.cpu_s:.2f}", f"{base.cpu_s / of.cpu_s:.2f}",
@@ -98,6 +98,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--steps", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--precisions", nargs="+", default=["float32", "bfloat16"])
     parser.add_argument("--peak-tflops", type=float, default=989, help="bfloat16, without sparsity")
     options = parser.parse_args()
     batches = options.batch * (len(options.presets) if len(options.batch) == 1 else 1)
@@ -105,8 +106,8 @@ def main() -> None:
     for preset, batch in zip(options.presets, batches, strict=True):
         for threads in options.threads:
             compare(
-                rounds=options.rounds, preset=preset, batch=batch, threads=threads,
-                steps=options.steps, device="cpu",
+                ["published", *options.precisions], rounds=options.rounds, batch=batch,
+                preset=preset, threads=threads, steps=options.steps,
             )  # fmt: skip
     compare_on_gpu(batch=256, peak_tflops=options.peak_tflops)
 

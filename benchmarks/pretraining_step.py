@@ -14,13 +14,15 @@ import torch
 from torch import Tensor, nn
 
 from published_neuronet import PublishedNeuroNet
+from somnoflow.config.pretrain import Recipe
 from somnoflow.models.neuronet import PRESETS, neuronet
 from somnoflow.models.published import ARGUMENTS, BACKBONE
 from somnoflow.training.allocation import keep_memory
 from somnoflow.training.device import prepare
+from somnoflow.training.pretraining import Pretraining
 
 SAMPLES = 3000
-CLIP = 1.0
+RECIPE = Recipe()
 Loss = Callable[[Tensor], Tensor]
 
 
@@ -67,7 +69,10 @@ def main() -> None:
         model, loss = ours(options.preset, device=device, precision=options.variant)
     model.to(device).train()
     trained = [values for values in model.parameters() if values.requires_grad]
-    optimizer = torch.optim.AdamW(trained, lr=1e-5)
+    if options.variant == "published":
+        optimizer = torch.optim.AdamW(trained, lr=1e-5)
+    else:
+        [optimizer], _ = Pretraining(model, cfg=RECIPE, batches=1).configure_optimizers()
     epochs = torch.randn(options.batch, SAMPLES, device=device)
     times = []
     for _ in range(1 + options.steps):  # the first warms up
@@ -75,7 +80,7 @@ def main() -> None:
         optimizer.zero_grad()
         loss(epochs).backward()
         if options.variant != "published":
-            nn.utils.clip_grad_norm_(trained, CLIP)
+            nn.utils.clip_grad_norm_(trained, RECIPE.gradient_clip)
         optimizer.step()
         if device.type == "cuda":
             torch.cuda.synchronize()

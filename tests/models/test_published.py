@@ -169,6 +169,17 @@ def test_layout_of_the_published_presets(preset: str, tensors: int) -> None:
         assert shapes[name] == shape, name
 
 
+def test_the_benchmark_compares_models_of_the_same_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    step = importlib.import_module("pretraining_step")
+    theirs, _ = step.published("tiny")
+    ours, _ = step.ours("tiny", device=torch.device("cpu"), precision="float32")
+    trained = [
+        sum(p.numel() for p in model.parameters() if p.requires_grad) for model in (theirs, ours)
+    ]
+    assert trained[0] == trained[1]
+
+
 def test_no_two_tensors_share_a_published_name() -> None:
     with torch.device("meta"):
         names = list(neuronet("T").state_dict())
