@@ -1,0 +1,78 @@
+"""Give every epoch of the cohort its features from a table, in the form that `embed` gives."""
+
+import json
+import logging
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from somnoflow.config.features import FeaturesSlice
+from somnoflow.data.features import (
+    KEYS,
+    FeatureEpochs,
+    join_cohort,
+    read_features,
+    standardise,
+)
+from somnoflow.entry import Input, Inputs, Output, command
+from somnoflow.io.atomic import atomic, write_json
+from somnoflow.io.digest import require_sha256, sha256_file
+from somnoflow.training.embedding import embedding_schema, remove_stale
+from somnoflow.training.roles import read_roles
+
+log = logging.getLogger(__name__)
+
+
+def features(
+    *, table: Input, packed: Inputs, split: Input, index: Output, fold: int, cfg: FeaturesSlice
+) -> None:
+    """Standardise the features by the fold's training subjects; one file per shard."""
+    roles = read_roles(split, fold=fold)
+    shards = {path: json.loads(path.read_text(encoding="utf-8")) for path in sorted(packed)}
+    cohort = {path: _read_epochs(path, shard["sha256"]) for path, shard in shards.items()}
+    joined = join_cohort(
+        read_features(table, cfg=cfg.table), pl.concat(cohort.values()), where=str(table)
+    )
+    epochs = standardise(joined, train=roles.train, normalise=cfg.table.normalise)
+    folder, parts = index.parent, []
+    for path, shard in shards.items():
+        file = f"dataset={shard['dataset']}/shard={shard['shard']}.parquet"
+        part = epochs.only(cohort[path]["subject"].unique())
+        usable = write_part(folder / file, part)
+        log.info("%s: %d of %d epochs have features", file, usable, len(part.table))
+        parts.append(
+            {
+                "file": file,
+                "sha256": sha256_file(folder / file),
+                "epochs": len(part.table),
+                "usable": usable,
+            }
+        )
+    remove_stale(folder, keep=[str(part["file"]) for part in parts])
+    write_json(index, {"dimension": epochs.dimension, "parts": parts})
+
+
+def write_part(path: Path, epochs: FeatureEpochs) -> int:
+    """Write one row per epoch, as `embed_shard` does; give the number of usable epochs."""
+    schema = embedding_schema(epochs.dimension)
+    usable = epochs.table["usable"].to_numpy()
+    column = pa.FixedSizeListArray.from_arrays(
+        pa.array(epochs.values.ravel()), epochs.dimension, mask=pa.array(~usable)
+    )
+    columns = epochs.table.select(schema.names[:-1]).to_arrow().columns
+    with atomic(path) as partial:
+        table = pa.table([*columns, column], names=schema.names).cast(schema)
+        pq.write_table(table, partial, compression="zstd")
+    return int(usable.sum())
+
+
+def _read_epochs(index: Path, sha256: dict[str, str]) -> pl.DataFrame:
+    path = index.with_name("epochs.parquet")
+    require_sha256(path, sha256["epochs.parquet"], made_by="pack")
+    return pl.read_parquet(path, columns=[*KEYS, "onset_s", "stage"], hive_partitioning=False)
+
+
+if __name__ == "__main__":
+    command(features)
