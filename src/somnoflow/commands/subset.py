@@ -17,7 +17,23 @@ log = logging.getLogger(__name__)
 def subset(
     *, packed: Inputs, split: Input, labels: Output, counts: Output, fold: int, cfg: SubsetSlice
 ) -> None:
-    """Write which scored epochs a head may be trained on, and how many there are."""
+    """Write which scored epochs a head may be trained on, and how many there are.
+
+    Parameters
+    ----------
+    packed
+        `index.json` of each packed shard.
+    split
+        Folds and roles; labels are drawn from the fold's training subjects only.
+    labels
+        Parquet with the keys of the epochs.
+    counts
+        JSON with their number, and of how many.
+    fold
+        Which fold.
+    cfg
+        Share, what it is counted in, and the seed of the draw.
+    """
     roles = read_roles(split, fold=fold)
     scored = read_usable(packed, subjects=roles.train).filter(pl.col("stage") >= 0)
     if scored.is_empty():

@@ -90,9 +90,10 @@ def spread_words(spreads: list[Spread], *, confidence: float) -> str:
 def sizes_table(found: LabelEfficiency, *, simulated: str) -> Table:
     """Say how many labels each share is, and which stages have none."""
     units = list(dict.fromkeys(curve.by for curve in found.curves))
-    ordered = sorted(found.sizes, key=lambda key: (units.index(key[0]), key[1])
-                     if key[0] in units else (len(units), key[1]))  # fmt: skip
-    shown = [key for key in ordered if key[0] in units]
+    shown = sorted(
+        (key for key in found.sizes if key[0] in units),
+        key=lambda key: (units.index(key[0]), key[1]),
+    )
     numeric = ["Subjects", "Epochs", *STAGE_NAMES]
     return make_table(
         "Labels that a training sees: mean over folds and seeds. A larger share holds the smaller "
@@ -190,13 +191,10 @@ def results_table(curves: list[Curve], sizes: dict[float, Size], *, simulated: s
 
 def _whole_words(curves: list[Curve]) -> str:
     """Say what moves with the seed where all labels are seen."""
-    if not any(100 in curve.percents for curve in curves):
+    whole = [curve.spread(100, "macro_f1") for curve in curves if 100 in curve.percents]
+    if not whole:
         return ""
-    still = any(
-        s.interval is not None and s.interval[0] == s.interval[1]
-        for curve in curves
-        for s in (curve.spread(100, "macro_f1"),)
-    )
+    still = any(one.interval and one.interval[0] == one.interval[1] for one in whole)
     return " At 100 % the seed changes the training only" + (
         "; where the interval has no width, the method has no seed." if still else "."
     )
