@@ -13,7 +13,9 @@ rule finetune:
     log:
         paths.log("finetune", "encoder", "channel", "tuning", "head", "labels", "fold"),
     benchmark:
-        paths.benchmark("finetune", "encoder", "channel", "tuning", "head", "labels", "fold")
+        paths.benchmark(
+            "finetune", "encoder", "channel", "tuning", "head", "labels", "fold"
+        )
     conda:
         "../../envs/somnoflow.yaml"
     threads: 1

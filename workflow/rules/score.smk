@@ -43,9 +43,13 @@ rule score_tuned:
     output:
         predictions=plan.predictions_of("{tuning}-{head}"),
     log:
-        paths.log("score_tuned", "encoder", "channel", "tuning", "head", "labels", "fold"),
+        paths.log(
+            "score_tuned", "encoder", "channel", "tuning", "head", "labels", "fold"
+        ),
     benchmark:
-        paths.benchmark("score_tuned", "encoder", "channel", "tuning", "head", "labels", "fold")
+        paths.benchmark(
+            "score_tuned", "encoder", "channel", "tuning", "head", "labels", "fold"
+        )
     conda:
         "../../envs/somnoflow.yaml"
     threads: 1
