@@ -323,20 +323,20 @@ class ContextHead(nn.Module):
         stride
             Step between windows; where they overlap, their probabilities are averaged.
         """
+        windows = cut_windows(starts, length=self.window, stride=stride, whole=False)
         training = self.training
         self.eval()
-        found = average(
-            self._score_windows(embeddings, starts, stride=stride),
-            epochs=len(embeddings),
-            values=K,
-        )
+        found = average(self.score_windows(embeddings, windows), epochs=len(embeddings), values=K)
         self.train(training)
         return found
 
-    def _score_windows(
-        self, embeddings: Floats, starts: npt.NDArray[np.bool_], *, stride: int
+    def score_windows(
+        self, embeddings: Floats, windows: npt.NDArray[np.int64]
     ) -> Iterator[tuple[npt.NDArray[np.int64], Floats]]:
-        windows = cut_windows(starts, length=self.window, stride=stride, whole=False)
+        """Give rows (n,) and their probabilities (n, K), some windows at a time, for `average`.
+
+        Memory does not grow with the number of windows (M, 2).
+        """
         at_once = max(1, EPOCHS_AT_ONCE // self.window)
         for begin in range(0, len(windows), at_once):
             rows, valid = pad(windows[begin : begin + at_once])  # both (B, L)
