@@ -6,6 +6,7 @@ from typing import Literal
 import torch
 
 from somnoflow.config.pretrain import Precision
+from somnoflow.training.allocation import keep_memory
 
 Arithmetic = Literal["bf16-mixed", "32-true"]
 
@@ -80,6 +81,7 @@ def prepare(device: torch.device, *, threads: int) -> None:
     """
     torch.set_num_threads(threads)
     if device.type == "cpu":
+        keep_memory()
         torch.use_deterministic_algorithms(True)
         # This mode also fills new memory with NaN, which costs time and changes no result here.
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
