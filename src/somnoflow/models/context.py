@@ -15,7 +15,7 @@ them between the layers that NeuroNet is fine-tuned with, and gives stages:
 | `lstm` | the past | NeuroNet's ablation |
 | `transformer` | the window | NeuroNet's ablation ("MHA"), with positions |
 | `lstm_transformer` | the window | NeuroNet's ablation ("LSTM + MHA") |
-| `mamba` | the past | NeuroNet (arXiv 2404.17585, section III) |
+| `mamba` | the past | NeuroNet (arXiv 2404.17585) |
 | `mamba2` | the past | SynthSleepNet (arXiv 2502.17481) |
 | `bimamba` | the window | ours |
 
@@ -42,7 +42,7 @@ HEADS = 8
 INNER = 2048
 LAYER_DROPOUT = 0.1
 D_STATE = 16
-# Epochs that `predict_proba` holds at once; the scan of a Mamba needs 64 KiB for each at W = 256.
+# Epochs that scoring holds at once, in windows: its memory does not grow with the night.
 EPOCHS_AT_ONCE = 1280
 
 Floats = npt.NDArray[np.float32]
