@@ -28,6 +28,7 @@ from somnoflow.models.neuronet import neuronet
 from somnoflow.models.pretrained import load_neuronet
 from somnoflow.models.stager import Stager, load_stager
 from somnoflow.models.weights import read_about, read_tensors, write_weights
+from somnoflow.training.embedded import EmbeddedEpochs, read_parts
 from somnoflow.training.supervised import Batch, Supervised
 from somnoflow.training.trainer import TrainingError
 from somnoflow.training.validation import validation_scores
@@ -508,6 +509,19 @@ def run_frozen_score(cohort: Cohort, embeddings: Path, folder: Path) -> pl.DataF
 @pytest.fixture(scope="module")
 def context_head(shared: Cohort, embedded: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run_head(shared, embedded, tmp_path_factory.mktemp("context"))
+
+
+def test_embedded_nights_are_in_order_and_read_by_row(embedded: Path, tmp_path: Path) -> None:
+    subjects = ["sim/a", "sim/b", "sim/d"]  # of both shards
+    epochs = EmbeddedEpochs(embedded, subjects=subjects)
+    whole = pl.concat(read_parts(embedded, subjects=subjects)).sort(KEYS)
+    assert epochs.table.equals(whole.drop("embedding"))
+    assert not whole["usable"].all()
+    rows = np.flatnonzero(whole["usable"])[::-3]
+    wanted = np.array(whole["embedding"][rows].to_list(), np.float32)
+    assert np.array_equal(epochs.read(rows), wanted)
+    with pytest.raises(ValueError, match=r"1 of 1 subjects of the split are not in .*: sim/x"):
+        EmbeddedEpochs(embedded, subjects=["sim/x"])
 
 
 @pytest.mark.parametrize("context", sorted(CONTEXTS))
