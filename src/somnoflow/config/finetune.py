@@ -6,7 +6,8 @@ from pydantic import Field, model_validator
 
 from somnoflow.config.base import Section
 from somnoflow.config.context import SCORE_STRIDE, Context, ContextName, require_score_stride
-from somnoflow.config.pretrain import Precision, Recipe
+from somnoflow.config.precision import Precision
+from somnoflow.config.pretrain import Recipe
 from somnoflow.config.signals import Channel
 
 Tuning = Literal["partial", "full", "scratch"]

@@ -5,10 +5,10 @@ from typing import Literal
 from pydantic import Field, field_validator, model_validator
 
 from somnoflow.config.base import Section
+from somnoflow.config.precision import Precision
 from somnoflow.config.signals import Channel
 
 Objective = Literal["hybrid", "masked", "contrastive"]
-Precision = Literal["auto", "float32", "bfloat16"]
 BASE = "neuronet"
 
 

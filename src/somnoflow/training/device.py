@@ -5,7 +5,7 @@ from typing import Literal
 
 import torch
 
-from somnoflow.config.pretrain import Precision
+from somnoflow.config.precision import Precision
 from somnoflow.training.allocation import keep_memory
 
 Arithmetic = Literal["bf16-mixed", "32-true"]
