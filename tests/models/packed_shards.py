@@ -18,13 +18,13 @@ def write_json(path: Path, content: object) -> Path:
     return path
 
 
-def make_signal(rng: np.random.Generator, stage: int) -> np.ndarray:
+def make_signal(rng: np.random.Generator, stage: int, *, rate: int = 100) -> np.ndarray:
     """Draw one epoch (T,) whose dominant frequency and amplitude tell its stage."""
-    time = np.arange(T) / 100
+    time = np.arange(30 * rate) / rate
     hertz = (10.0, 6.0, 13.0, 1.2, 4.0)[max(stage, 0)]
     phase = rng.uniform(0, 2 * np.pi)
     tone = (1.0 + (stage == 3)) * np.sin(2 * np.pi * hertz * time + phase)
-    return tone + rng.normal(0, 0.5, T)
+    return tone + rng.normal(0, 0.5, len(time))
 
 
 def write_shard(
@@ -40,9 +40,11 @@ def write_shard(
     stages: dict[str, int] | None = None,
     unusable: tuple[int, ...] = (2,),
     unscored: tuple[int, ...] = (0, 5),
+    channels: list[str] | None = None,
 ) -> Path:
     """Write a shard; `salt` changes the signals of some subjects, `stages` shifts their stages."""
     rows, signals = [], []
+    first, second = channels = channels or CHANNELS
     for name in subjects:
         key = f"{dataset}/{name}"
         extra = (salt or {}).get(key, 0)
@@ -50,9 +52,9 @@ def write_shard(
         noise = np.random.default_rng([seed, extra, 77])
         for epoch in range(epochs):
             stage = int(rng.integers(0, 5))
-            signal = make_signal(rng, stage)
+            signal = make_signal(rng, stage, rate=rate)
             if extra:
-                signal = signal + noise.normal(0, 2, T)
+                signal = signal + noise.normal(0, 2, len(signal))
             signals.append(np.stack([signal, signal[::-1]]))
             shown = (stage + (stages or {}).get(key, 0)) % 5
             rows.append(
@@ -64,12 +66,12 @@ def write_shard(
                     "onset_s": 30.0 * epoch,
                     "stage": -1 if epoch in unscored else shown,
                     **dict.fromkeys(("apnea", "hypopnea", "respiratory"), -1),
-                    "EEG_C4_quality": 1 if epoch in unusable else 0,
-                    "EEG_C4_center": 0.0,
-                    "EEG_C4_gain": 0.01,
-                    "EOG_L_quality": 0,
-                    "EOG_L_center": 0.0,
-                    "EOG_L_gain": 0.01,
+                    f"{first}_quality": 1 if epoch in unusable else 0,
+                    f"{first}_center": 0.0,
+                    f"{first}_gain": 0.01,
+                    f"{second}_quality": 0,
+                    f"{second}_center": 0.0,
+                    f"{second}_gain": 0.01,
                 }
             )
     folder = folder / f"dataset={dataset}" / f"shard={shard}"
@@ -79,8 +81,8 @@ def write_shard(
         {
             "epoch": pl.Int32,
             **dict.fromkeys(("stage", "apnea", "hypopnea", "respiratory"), pl.Int8),
-            **{f"{c}_quality": pl.UInt8 for c in CHANNELS},
-            **{f"{c}_{end}": pl.Float32 for c in CHANNELS for end in ("center", "gain")},
+            **{f"{c}_quality": pl.UInt8 for c in channels},
+            **{f"{c}_{end}": pl.Float32 for c in channels for end in ("center", "gain")},
         }
     ).write_parquet(folder / "epochs.parquet")
     return write_json(
@@ -88,8 +90,8 @@ def write_shard(
         {
             "dataset": dataset,
             "shard": shard,
-            "channels": CHANNELS,
-            "samples": T,
+            "channels": channels,
+            "samples": 30 * rate,
             "sampling_rate": rate,
             "epochs": len(rows),
             "sha256": {

@@ -14,7 +14,8 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from packed_shards import ROLES, Cohort, make_cohort, write_json
+from packed_shards import ROLES, Cohort, make_cohort, write_json, write_shard
+from tensorboardX.proto.event_pb2 import Event, SessionLog
 
 from somnoflow.commands.pretrain import pretrain
 from somnoflow.config.pretrain import PretrainSlice, Recipe
@@ -22,17 +23,22 @@ from somnoflow.data.packed import PackedEpochs
 from somnoflow.models.neuronet import Losses, NeuroNet
 from somnoflow.models.pretrained import load_frozen, load_neuronet
 from somnoflow.models.weights import read_tensors
-from somnoflow.training.batches import validation_batches
-from somnoflow.training.pretraining import Pretraining, build_neuronet
+from somnoflow.training.batches import PassOrder, validation_batches
+from somnoflow.training.device import has_bfloat16
+from somnoflow.training.errors import TrainingError
+from somnoflow.training.neighbours import NeighboursProbe
+from somnoflow.training.pretraining import Pretraining, build_neuronet, rate_factor
 from somnoflow.training.resume import CheckpointError
-from somnoflow.training.trainer import TrainingError
+from somnoflow.training.seeds import MASKS, torch_generator
 
 SETTINGS = {"passes": 3, "batch_size": 8, "frame_step": 1.5}
 
 
-def make_slice(**changes: object) -> PretrainSlice:
+def make_slice(
+    *, channel: str = "EEG_C4", sampling_rate: int = 100, **changes: object
+) -> PretrainSlice:
     return PretrainSlice(
-        channel="EEG_C4", sampling_rate=100, recipe=Recipe(**{**SETTINGS, **changes})
+        channel=channel, sampling_rate=sampling_rate, recipe=Recipe(**{**SETTINGS, **changes})
     )
 
 
@@ -188,6 +194,198 @@ def test_killed_training_continues_and_ends_bit_equal(shared: Cohort, tmp_path: 
 
 class Killed(BaseException):
     """Stands for a kill inside this process."""
+
+
+def killed_in_pass(number: int, patch: pytest.MonkeyPatch) -> None:
+    """Let the process end in the second batch of a pass."""
+    step = Pretraining.training_step
+
+    def dying(self: Pretraining, epochs: torch.Tensor, batch_idx: int) -> torch.Tensor:
+        if (self.current_epoch + 1, batch_idx) == (number, 1):
+            raise Killed
+        return step(self, epochs, batch_idx)
+
+    patch.setattr(Pretraining, "training_step", dying)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"accumulate": 3},
+        {"precision": "bfloat16"},
+        {"choose_by": "knn"},
+        {"objective": "masked", "block_masking": 2, "stop_gradient": True},
+        {"objective": "contrastive", "accumulate": 2, "precision": "bfloat16", "choose_by": "knn"},
+    ],
+    ids=lambda options: "-".join(map(str, options.values())),
+)
+def test_every_option_continues_bit_equal_and_with_one_curve(
+    shared: Cohort, tmp_path: Path, options: dict
+) -> None:
+    whole = run(shared, tmp_path / "whole", **options)
+    with pytest.MonkeyPatch.context() as patch:
+        killed_in_pass(2, patch)
+        with pytest.raises(Killed):
+            run(shared, tmp_path / "killed", **options)
+    assert checkpoints(tmp_path / "killed")
+    assert files(run(shared, tmp_path / "killed", **options)) == files(whole)
+    assert curves(tmp_path / "killed") == curves(whole)
+
+
+def curves(folder: Path) -> dict[str, list[tuple[int, float]]]:
+    """Read event files as TensorBoard does: a start drops what came after its step before."""
+    found: dict[str, list[tuple[int, float]]] = {}
+    events = []
+    for path in folder.glob("tensorboard/neuronet/EEG_C4/fold=0/*/*"):
+        content, place = path.read_bytes(), 0
+        while place < len(content):  # length (8 bytes), its sum (4), event, its sum (4)
+            size = int.from_bytes(content[place : place + 8], "little")
+            events.append(Event.FromString(content[place + 12 : place + 12 + size]))
+            place += size + 16
+    for event in sorted(events, key=lambda event: event.wall_time):
+        if event.session_log.status == SessionLog.START:
+            for name, points in found.items():
+                found[name] = [point for point in points if point[0] < event.step]
+        for value in event.summary.value:
+            found.setdefault(value.tag, []).append((event.step, value.simple_value))
+    return found
+
+
+def test_curves_have_each_pass_and_each_step(whole: Path) -> None:
+    found = curves(whole)
+    table = pl.read_csv(whole / "training.csv")
+    assert [step for step, _ in found["step_loss"]] == list(range(1, 13))  # 3 passes of 4 steps
+    assert [step for step, _ in found["val_loss"]] == [4, 8, 12]
+    assert [value for _, value in found["val_loss"]] == pytest.approx(table["val_loss"].to_list())
+    names = {path.name[:6] for path in whole.glob("tensorboard/**/*") if path.is_file()}
+    assert names == {"events"}
+
+
+def test_accumulated_steps_are_those_of_a_plain_loop(shared: Cohort, tmp_path: Path) -> None:
+    """4 batches in groups of 3 and 1: mean gradients, clipped after, a rate per optimiser step."""
+    options = {"accumulate": 3, "passes": 2, "gradient_clip": 0.1, "warmup": 0.3}
+    options |= {"precision": "float32"}
+    run(shared, tmp_path, **options)
+    cfg = make_slice(**options).recipe
+    epochs = PackedEpochs(shared.packed, channels=["EEG_C4"], subjects=ROLES["pretrain"])
+    model = build_neuronet(cfg, sampling_rate=100)
+    decayed = [p for p in model.parameters() if p.ndim > 1]
+    plain = [p for p in model.parameters() if p.ndim <= 1]
+    optimizer = torch.optim.AdamW(
+        [{"params": decayed, "weight_decay": 0.05}, {"params": plain, "weight_decay": 0.0}]
+    )
+    order = PassOrder(epochs.rows(scored=False), batch_size=8, seed=cfg.seed)
+    states, step = [], 0
+    for number in range(2):
+        order.set_epoch(number)
+        batches = list(order)
+        for group in (range(3), range(3, 4)):
+            optimizer.zero_grad()
+            for index in group:
+                noise = model.draw_noise(
+                    8, generator=torch_generator(cfg.seed, MASKS, number, index)
+                )
+                loss = model(torch.from_numpy(epochs.read(batches[index])[:, 0]), noise=noise).total
+                (loss / len(group)).backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 0.1)
+            for part in optimizer.param_groups:
+                part["lr"] = cfg.learning_rate * rate_factor(step, steps=4, warmup=0.3)
+            optimizer.step()
+            step += 1
+        states.append({name: value.clone() for name, value in model.state_dict().items()})
+    kept = read_tensors(tmp_path / "encoder.safetensors")
+    _, about = load_neuronet(tmp_path / "encoder.safetensors")
+    wanted = states[about["best_pass"] - 1]
+    for name in ("decoder_pred.weight", "patch_embed.weight", "frame_backbone.conv1.weight"):
+        torch.testing.assert_close(kept[name], wanted[name], rtol=1e-4, atol=1e-5)
+
+
+def test_the_choice_by_neighbours_is_the_highest_macro_f1_and_deployed(
+    shared: Cohort, tmp_path: Path
+) -> None:
+    """The kept encoder gives the macro-F1 that it was chosen for, by the feature of `embed`."""
+    run(shared, tmp_path, choose_by="knn", passes=4)
+    table = pl.read_csv(tmp_path / "training.csv")
+    assert table["best"].arg_max() == table["val_knn_macro_f1"].arg_max()
+    model, _ = load_frozen(tmp_path / "encoder.safetensors")
+    train, val = (
+        PackedEpochs(shared.packed, channels=["EEG_C4"], subjects=ROLES[role])
+        for role in ("train", "val")
+    )
+    assert set(train.table["subject"]) == {"sim/a", "sim/b", "sim/c"}
+    score = NeighboursProbe(train, val, seed=1, device=torch.device("cpu")).macro_f1(model)
+    assert score == pytest.approx(table["val_knn_macro_f1"].max())
+    assert score > 0.3  # five stages whose frequencies differ: chance is below
+
+
+def test_neighbours_are_a_seeded_sample_of_the_scored_epochs(
+    shared: Cohort, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("somnoflow.training.neighbours.SAMPLE", 10)
+    epochs = PackedEpochs(shared.packed, channels=["EEG_C4"], subjects=ROLES["train"])
+    samples = [
+        NeighboursProbe(epochs, epochs, seed=seed, device=torch.device("cpu"))._train_rows.tolist()
+        for seed in (1, 1, 2)
+    ]
+    assert samples[0] == samples[1] != samples[2]
+    assert len(set(samples[0])) == 10
+    assert set(samples[0]) <= set(epochs.rows(scored=True).tolist())
+
+
+def test_test_subjects_do_not_reach_the_choice_by_neighbours(
+    shared: Cohort, tmp_path: Path
+) -> None:
+    """Defect N1 once more, with labels in play."""
+    changed = make_cohort(tmp_path / "changed", salt={"sim/e": 9}, stages={"sim/e": 1})
+    one = run(shared, tmp_path / "one", choose_by="knn", passes=2)
+    assert files(run(changed, tmp_path / "other", choose_by="knn", passes=2)) == files(one)
+
+
+def test_neighbours_without_labels_are_named(tmp_path: Path) -> None:
+    cohort = make_cohort(tmp_path, roles={**ROLES, "train": []})
+    with pytest.raises(TrainingError, match=r"have 0 scored usable epochs of EEG_C4 .* 'loss'"):
+        run(cohort, tmp_path / "out", choose_by="knn")
+
+
+@pytest.mark.parametrize("objective", ["masked", "contrastive"])
+def test_half_an_objective_leaves_its_other_half_as_it_was(
+    shared: Cohort, tmp_path: Path, objective: str
+) -> None:
+    """Neither gradient nor weight decay moves what is not used; its columns are empty."""
+    run(shared, tmp_path, objective=objective, passes=1)
+    kept = read_tensors(tmp_path / "encoder.safetensors")
+    start = build_neuronet(make_slice().recipe, sampling_rate=100).state_dict()
+    unused, used = ("projection", "decoder_") if objective == "masked" else ("decoder_", "proj")
+    assert all(torch.equal(kept[k], start[k]) for k in kept if k.startswith(unused))
+    assert any(not torch.equal(kept[k], start[k]) for k in kept if k.startswith(used))
+    table = pl.read_csv(tmp_path / "training.csv")
+    empty = "contrastive" if objective == "masked" else "reconstruction"
+    assert {name for name in table.columns if table[name].null_count()} == {
+        f"train_{empty}",
+        f"val_{empty}",
+    }
+
+
+def test_precision_is_said_and_used(
+    shared: Cohort, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        run(shared, tmp_path / "auto", precision="auto", passes=1)
+    chosen = "bfloat16" if has_bfloat16(torch.device("cpu")) else "float32"
+    assert f"precision: auto is {chosen} on this cpu" in caplog.text
+    plain, mixed = (
+        run(shared, tmp_path / name, precision=name, passes=1) for name in ("float32", "bfloat16")
+    )
+    assert files(tmp_path / "auto") == files(tmp_path / chosen)
+    assert files(plain) != files(mixed)
+    losses = [
+        pl.read_csv(folder / "training.csv")["train_loss"].item() for folder in (plain, mixed)
+    ]
+    assert losses[0] == pytest.approx(losses[1], rel=0.05)
+    assert all(
+        tensor.dtype in (torch.float32, torch.int64)
+        for tensor in read_tensors(mixed / "encoder.safetensors").values()
+    )
 
 
 def test_a_kill_inside_a_checkpoint_write_costs_one_pass(
@@ -348,6 +546,61 @@ def test_one_subject_is_enough_to_train(shared: Cohort, tmp_path: Path) -> None:
     assert (tmp_path / "encoder.safetensors").exists()
 
 
+def write_cohort(folder: Path, **changes: object) -> Cohort:
+    """One shard of one training and one validation subject."""
+    common = {"dataset": "sim", "epochs": 6, "seed": 3, "unusable": (), "unscored": ()}
+    packed = [write_shard(folder, shard=0, subjects=["a", "d"], **{**common, **changes})]
+    roles = {"pretrain": ["sim/a"], "train": ["sim/a"], "val": ["sim/d"], "test": []}
+    return Cohort(packed, write_json(folder / "split.json", {"folds": [{"fold": 0, **roles}]}))
+
+
+def test_one_epoch_is_too_few(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="pre-training subjects have 1 usable epochs of EEG"):
+        run(write_cohort(tmp_path, epochs=1), tmp_path / "out")
+
+
+def test_one_subject_alone_is_named(shared: Cohort, tmp_path: Path) -> None:
+    roles = {"pretrain": ["sim/a"], "train": ["sim/a"], "val": [], "test": []}
+    split = write_json(tmp_path / "split.json", {"folds": [{"fold": 0, **roles}]})
+    with pytest.raises(TrainingError, match="one subject to train on and another one"):
+        run(Cohort(shared.packed, split), tmp_path)
+
+
+def test_a_missing_channel_is_named(shared: Cohort, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="holds the channels EEG_C4, EOG_L, wanted ECG"):
+        run(shared, tmp_path, channel="ECG")
+
+
+def test_shards_of_two_sampling_rates_are_named(tmp_path: Path) -> None:
+    packed = [
+        write_shard(
+            tmp_path, dataset="sim", shard=number, subjects=[name], epochs=6, seed=3, rate=rate
+        )
+        for number, name, rate in ((0, "a", 100), (1, "d", 128))
+    ]
+    split = write_cohort(tmp_path / "other").split
+    with pytest.raises(ValueError, match=r"shards differ in sampling rate: \[100, 128\] Hz"):
+        run(Cohort(packed, split), tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("channel", "rate", "framing"),
+    [
+        ("EOG_L", 100, {"frame_window": 4.0, "frame_step": 1.0}),
+        ("EMG_CHIN", 64, {"frame_window": 5.0, "frame_step": 2.5}),
+        ("ECG", 128, {"frame_window": 3.0, "frame_step": 3.0}),
+    ],
+)
+def test_any_modality_rate_and_framing_trains(
+    tmp_path: Path, channel: str, rate: int, framing: dict
+) -> None:
+    cohort = write_cohort(tmp_path, rate=rate, channels=[channel, "EEG_C4"])
+    run(cohort, tmp_path / "out", channel=channel, sampling_rate=rate, batch_size=4, **framing)
+    model, about = load_frozen(tmp_path / "out/encoder.safetensors")
+    assert (about["channel"], about["sampling_rate"]) == (channel, rate)
+    assert model.forward_features(torch.randn(2, 30 * rate)).shape == (2, 64)
+
+
 def test_another_sampling_rate_is_named(shared: Cohort, tmp_path: Path) -> None:
     cfg = make_slice().model_copy(update={"sampling_rate": 128})
     with pytest.raises(ValueError, match="is at 100 Hz, wanted 128 Hz"):
@@ -383,6 +636,13 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_pass(
         run(shared, tmp_path)
     (state,) = checkpoints(tmp_path)
     assert torch.load(state, weights_only=True)["epoch"] == 0
+    assert all(
+        t.isfinite().all() for t in read_tensors(state.with_name("best-1.safetensors")).values()
+    )
+    assert not (tmp_path / "encoder.safetensors").exists()
+    monkeypatch.undo()
+    run(shared, tmp_path)  # the cause mended, it goes on from there
+    assert pl.read_csv(tmp_path / "training.csv")["pass"].to_list() == [1, 2, 3]
 
 
 def test_bad_signals_are_named(

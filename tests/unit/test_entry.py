@@ -32,12 +32,13 @@ class Cfg(BaseModel):
 
 
 def work(
-    *, source: Input, more: Inputs, first: Output, second: Output, count: int, cfg: Cfg
+    *, source: Input, more: Inputs, first: Output, second: Output, count: int, cfg: Cfg,
+    times: int = 1
 ) -> None:
     """Copy the source in some way."""
     if cfg.how == "limit":
         resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
-    first.write_bytes(source.read_bytes() * count)
+    first.write_bytes(source.read_bytes() * count * times)
     if cfg.how == "value":
         raise ValueError("the night is empty: found 0 bytes, wanted some. Copy it again")
     if cfg.how == "defect":
@@ -61,14 +62,15 @@ def script(tmp_path: Path) -> Path:
 
 
 def run(
-    script: Path, how: str, *, out: Path | None = None, **cfg: object
+    script: Path, how: str, *, out: Path | None = None, more: tuple[str, ...] = (), **cfg: object
 ) -> subprocess.CompletedProcess[str]:
     folder = script.parent
     out = out or folder / "out"
     return subprocess.run(
         [sys.executable, script, "--source", folder / "source", "--more", folder / "command.py",
          "--first", out / "first", "--second", out / "second", "--count", "2",
-         "--cfg", json.dumps({"how": how, **cfg}), "--log", folder / "logs/work.log"],
+         "--cfg", json.dumps({"how": how, **cfg}), "--log", folder / "logs/work.log",
+         *more],
         capture_output=True,
         text=True,
         check=False,
@@ -96,6 +98,13 @@ def test_a_run_leaves_its_outputs_and_a_record(script: Path) -> None:
         }
     assert {"started", "seconds", "peak_memory_mib", "device", "platform"} <= set(record)
     assert record["versions"]["edfio"]
+
+
+def test_an_argument_with_a_default_may_be_left_out(script: Path) -> None:
+    run(script, "well")
+    assert (script.parent / "out/first").read_bytes() == b"content " * 2
+    run(script, "well", more=("--times", "3"))
+    assert (script.parent / "out/first").read_bytes() == b"content " * 6
 
 
 def test_bad_input_is_one_line_on_stderr_and_a_traceback_in_the_log(script: Path) -> None:

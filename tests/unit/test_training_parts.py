@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from somnoflow.training.batches import PassOrder, validation_batches
-from somnoflow.training.device import choose_device
+from somnoflow.training.device import choose_device, choose_precision, choose_processes
 from somnoflow.training.history import write_history
 from somnoflow.training.pretraining import rate_factor
 from somnoflow.training.resume import Choice, resume_key
@@ -119,3 +119,31 @@ def test_the_best_pass_is_the_first_with_the_lowest_or_highest_value() -> None:
     rows = [{"pass": n, "x": x} for n, x in enumerate((2.0, 1.0, 3.0, 1.0, 3.0), start=1)]
     assert Choice("x").best(rows)["pass"] == 2
     assert Choice("x", highest=True).best(rows)["pass"] == 3
+
+
+def test_processes_are_one_per_granted_gpu_or_as_asked_on_the_cpu(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    cpu, gpu = torch.device("cpu"), torch.device("cuda")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert choose_processes(cpu, gpus=0, processes=3) == 3
+    assert choose_processes(gpu, gpus=1, processes=3) == 1
+    assert choose_processes(gpu, gpus=2, processes=1) == 2
+    assert not caplog.text
+    assert choose_processes(gpu, gpus=4, processes=1) == 2
+    assert "4 GPUs granted, 2 found" in caplog.text
+
+
+@pytest.mark.parametrize("hardware", ["amx_bf16", "avx512_bf16", None])
+def test_auto_is_bfloat16_where_the_hardware_has_it(
+    monkeypatch: pytest.MonkeyPatch, hardware: str | None
+) -> None:
+    cpu, gpu = torch.device("cpu"), torch.device("cuda")
+    known = {"amx_bf16": False, "avx512_bf16": False, "avx512_f": True}
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {**known, hardware: True})
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: hardware is not None)
+    wanted = "bf16-mixed" if hardware else "32-true"
+    assert choose_precision("auto", device=cpu) == wanted
+    assert choose_precision("auto", device=gpu) == wanted
+    assert choose_precision("float32", device=gpu) == "32-true"
+    assert choose_precision("bfloat16", device=cpu) == "bf16-mixed"

@@ -124,10 +124,13 @@ class PackedEpochs:
             tables.append(_read_table(table_path, channels=channels, shard=number))
         if not tables:
             raise ValueError("no packed shard was given, wanted the index.json of at least one")
+        if len(rates) != 1:
+            raise ValueError(
+                f"shards differ in sampling rate: {sorted(rates)} Hz. "
+                "Make them again with: snakemake --forcerun parse"
+            )
         if len(lengths) != 1:
             raise ValueError(f"shards differ in samples per epoch: {sorted(lengths)}")
-        if len(rates) != 1:
-            raise ValueError(f"shards differ in sampling rate: {sorted(rates)} Hz")
         self.samples: int = lengths.pop()
         self.sampling_rate: int = rates.pop()
         whole = pl.concat(tables)

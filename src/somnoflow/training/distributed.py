@@ -26,7 +26,7 @@ import torch.multiprocessing as mp
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from somnoflow.training.trainer import TrainingError
+from somnoflow.training.errors import TrainingError
 
 log = logging.getLogger(__name__)
 
@@ -227,7 +227,9 @@ def _work(work: Callable[[Rank], None], rank: Rank, port: int, writer: Connectio
     )
     Thread(target=_end_with_parent, daemon=True).start()
     logging.basicConfig(
-        level=logging.INFO if rank.first else logging.ERROR, handlers=[_Pipe(writer)]
+        level=logging.INFO if rank.first else logging.ERROR,
+        format="%(message)s",  # the rest is added where the record is logged
+        handlers=[_Pipe(writer)],
     )
     logging.captureWarnings(True)
     try:

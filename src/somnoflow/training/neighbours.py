@@ -10,9 +10,9 @@ from somnoflow.data.packed import PackedEpochs, Rows
 from somnoflow.models.heads import KnnProbe
 from somnoflow.models.neuronet import NeuroNet
 from somnoflow.training.embedding import embed_batch
+from somnoflow.training.errors import TrainingError
 from somnoflow.training.reading import read_finite
 from somnoflow.training.seeds import NEIGHBOURS, numpy_generator
-from somnoflow.training.trainer import TrainingError
 from somnoflow.training.validation import require_stages, validation_scores
 
 log = logging.getLogger(__name__)

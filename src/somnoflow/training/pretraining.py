@@ -20,11 +20,12 @@ from somnoflow.training.batches import EpochBatches, PassOrder, validation_batch
 from somnoflow.training.curves import Curves
 from somnoflow.training.device import choose_precision, prepare
 from somnoflow.training.distributed import ALONE, Rank, gather, synchronise_batch_norms, total
+from somnoflow.training.errors import TrainingError
 from somnoflow.training.neighbours import NeighboursProbe
 from somnoflow.training.resume import Choice, PassCheckpoints, Resume
 from somnoflow.training.roles import Roles, require_subjects
 from somnoflow.training.seeds import MASKS, VALIDATION, WEIGHTS, seed_of, torch_generator
-from somnoflow.training.trainer import TrainingError, make_trainer, quiet_lightning
+from somnoflow.training.trainer import make_trainer, quiet_lightning
 
 log = logging.getLogger(__name__)
 
@@ -276,18 +277,18 @@ def train(rank: Rank, *, job: Job) -> None:
     )
     done = passes.find_checkpoint()
     job.kept.folder.mkdir(parents=True, exist_ok=True)
-    trainer = make_trainer(
-        passes=recipe.passes,
-        gradient_clip=recipe.gradient_clip,
-        precision=choose_precision(recipe.precision, device=job.device),
-        callbacks=[passes],
-        folder=job.kept.folder,
-        device=job.device,
-        accumulate=recipe.accumulate,
-        logger=Curves(job.curves, checkpoint=done),
-        processes=rank.of,
-    )
     with quiet_lightning():
+        trainer = make_trainer(
+            passes=recipe.passes,
+            gradient_clip=recipe.gradient_clip,
+            precision=choose_precision(recipe.precision, device=job.device),
+            callbacks=[passes],
+            folder=job.kept.folder,
+            device=job.device,
+            accumulate=recipe.accumulate,
+            logger=Curves(job.curves, checkpoint=done),
+            processes=rank.of,
+        )
         trainer.fit(
             Pretraining(model, cfg=recipe, batches=len(order), rank=rank, score=score),
             # batch_size=None: the order gives whole batches and reads them at once.

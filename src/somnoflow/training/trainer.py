@@ -13,11 +13,10 @@ import torch
 from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.plugins.environments import LightningEnvironment
-from lightning.pytorch.strategies import DDPStrategy
 
+from somnoflow.training.errors import TrainingError
 
-class TrainingError(ValueError):
-    """Training cannot begin or go on."""
+__all__ = ["TrainingError", "make_trainer", "quiet_lightning"]
 
 
 class PassBar(TQDMProgressBar):
@@ -52,7 +51,7 @@ def make_trainer(
     return pl.Trainer(
         accelerator="gpu" if device.type == "cuda" else "cpu",
         devices=processes,
-        strategy=_strategy(device) if processes > 1 else "auto",
+        strategy="ddp" if processes > 1 else "auto",
         precision=precision,
         max_epochs=passes,
         gradient_clip_val=gradient_clip or None,
@@ -72,12 +71,6 @@ def make_trainer(
     )
 
 
-def _strategy(device: torch.device) -> DDPStrategy:
-    # Batch norms see all processes' values, so their statistics need not be sent around.
-    backend = "nccl" if device.type == "cuda" else "gloo"
-    return DDPStrategy(process_group_backend=backend, broadcast_buffers=False)
-
-
 @contextmanager
 def quiet_lightning() -> Iterator[None]:
     """Hide what Lightning says about choices that were made here on purpose."""
@@ -91,5 +84,6 @@ def quiet_lightning() -> Iterator[None]:
         # Lightning asks torch for a class that torch has deprecated; nothing a user can change.
         warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
         # Devices, tips and advertisements; devices are logged by device.py.
-        logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+        for part in ("lightning.pytorch", "lightning.fabric"):
+            logging.getLogger(part).setLevel(logging.WARNING)
         yield

@@ -1,0 +1,5 @@
+"""What ends a training."""
+
+
+class TrainingError(ValueError):
+    """Training cannot begin or go on."""
