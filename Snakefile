@@ -24,7 +24,8 @@ wildcard_constraints:
     shard=r"\d+",
     fold=r"\d+",
     channel=r"[A-Za-z0-9_]+",
-    encoder=r"neuronet(-[a-z0-9]+)?",
+    encoder=r"neuronet(-[a-z0-9]+)?|features",
+    table=r"[a-z0-9_]+",
     head=r"[a-z0-9_]+",
     tuning=r"partial|full|scratch",
     method=r"[a-z0-9_-]+",
@@ -41,6 +42,7 @@ include: "workflow/rules/split.smk"
 include: "workflow/rules/subset.smk"
 include: "workflow/rules/pretrain.smk"
 include: "workflow/rules/embed.smk"
+include: "workflow/rules/features.smk"
 include: "workflow/rules/head.smk"
 include: "workflow/rules/finetune.smk"
 include: "workflow/rules/score.smk"

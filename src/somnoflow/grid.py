@@ -1,8 +1,8 @@
 """Which models a configuration trains: one row of the report each.
 
-A row has the encoder (`neuronet`, or `neuronet-<variant>`), the channel it reads, the method on it
-(a head on frozen embeddings, or `<tuning>-<context module>`) and the labels it may see (`all`, or
-the name of a subset).
+A row has the encoder (`neuronet`, `neuronet-<variant>`, or `features`), the channel or table that it
+reads, the method on it (a head on frozen embeddings, or `<tuning>-<context module>`) and the labels
+it may see (`all`, or the name of a subset).
 """
 
 from collections.abc import Iterator
@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from somnoflow.config.pretrain import BASE
 from somnoflow.config.root import Config
 from somnoflow.config.subset import ALL
+
+FEATURES = "features"
 
 
 @dataclass(frozen=True)
@@ -46,12 +48,15 @@ class ModelRow:
 
 
 def whole_rows(config: Config) -> Iterator[ModelRow]:
-    """Give the models that see all labels; variants of the encoder get frozen heads only."""
+    """Give the models that see all labels; variants and tables get frozen heads only."""
     for channel in config.pretrain.channels:
         for encoder in config.pretrain.encoders:
             tuned = config.finetune.names if encoder == BASE else []
             for method in (*config.heads.names, *tuned):
                 yield ModelRow(encoder, channel, method, ALL)
+    for table in config.features:
+        for head in config.heads.names:
+            yield ModelRow(FEATURES, table, head, ALL)
 
 
 def subset_rows(config: Config) -> Iterator[ModelRow]:

@@ -39,6 +39,7 @@ class Paths:
         self.encoder = self._at(f"pretrain/{_ENCODER}/{_FOLD}/encoder.safetensors")
         self.pretraining = self._at(f"pretrain/{_ENCODER}/{_FOLD}/training.csv")
         self.embeddings = self._at(f"embeddings/{_ENCODER}/{_FOLD}/index.json")
+        self.features = self._at(f"embeddings/features/{{table}}/{_FOLD}/index.json")
         self.head = self._at(f"{_HEAD}/head.safetensors")
         self.head_training = self._at(f"{_HEAD}/training.csv")
         self.tuned = self._at(f"{_TUNED}/model.safetensors")

@@ -18,7 +18,9 @@ from somnoflow.config.base import ConfigError
 from somnoflow.config.dataset import CheckSlice, Dataset, FetchSlice, Selection
 from somnoflow.config.dataset_file import read_dataset
 from somnoflow.config.embed import EmbedSlice
+from somnoflow.config.features import FeaturesSlice
 from somnoflow.config.finetune import FinetuneSlice
+from somnoflow.config.folder import expand
 from somnoflow.config.heads import HeadSlice, ProbeName
 from somnoflow.config.index import IndexSlice
 from somnoflow.config.parse import ParseSlice
@@ -74,6 +76,7 @@ class Plan:
             "subset": self._subset,
             "pretrain": self._pretrain,
             "embed": self._embed,
+            "features": self._features,
             "head": self._head,
             "finetune": self._finetune,
             "score": self._score,
@@ -171,6 +174,10 @@ class Plan:
         """Give the path pattern of the predictions of a method that has wildcards of its own."""
         return self.paths.predictions.replace("{method}", method)
 
+    def table(self, wildcards: Wildcards) -> str:
+        """Give the file of a table of precomputed features."""
+        return str(expand(self.config.features[wildcards["table"]].path))
+
     def start(self, wildcards: Wildcards) -> list[str]:
         """Give the encoder that a fine-tuning starts from; from scratch there is none."""
         if wildcards["tuning"] == "scratch":
@@ -206,6 +213,7 @@ class Plan:
         yield Artefact("index", paths.index, {})
         yield Artefact("split", paths.split, {})
         yield from self._encoders()
+        yield from self._tables()
         yield from self._models()
         yield Artefact("report", paths.report, {})
 
@@ -219,6 +227,12 @@ class Plan:
                         ("embed", self.paths.embeddings),
                     ):
                         yield Artefact(rule, pattern.format(**wildcards), wildcards)
+
+    def _tables(self) -> Iterator[Artefact]:
+        for name in self.config.features:
+            for fold in range(self.config.split.folds):
+                wildcards = {"table": name, "fold": str(fold)}
+                yield Artefact("features", self.paths.features.format(**wildcards), wildcards)
 
     def _models(self) -> Iterator[Artefact]:
         models = rows(self.config)
@@ -366,6 +380,10 @@ class Plan:
 
     def _embed(self, wildcards: Wildcards) -> EmbedSlice:
         return EmbedSlice(channel=wildcards["channel"])
+
+    def _features(self, wildcards: Wildcards) -> FeaturesSlice:
+        name = wildcards["table"]
+        return FeaturesSlice(name=name, table=self.config.features[name])
 
     def _head(self, wildcards: Wildcards) -> HeadSlice:
         name, heads = wildcards["head"], self.config.heads

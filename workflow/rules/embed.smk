@@ -7,6 +7,8 @@ rule embed:
         packed=plan.all_shards(paths.packed_index),
     output:
         index=paths.embeddings,
+    wildcard_constraints:
+        encoder=r"neuronet(-[a-z0-9]+)?",
     log:
         paths.log("embed", "encoder", "channel", "fold"),
     benchmark:

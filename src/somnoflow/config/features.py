@@ -44,6 +44,12 @@ class Features(Section):
         "deviation; `night`: less the recording's median, by its interquartile range. With both, "
         "each feature is there twice.",
     )
+    bins: int = Field(
+        0,
+        ge=0,
+        description="Quantile bins of the training subjects by which each value is coded, one "
+        "number per bin (piecewise linear encoding, arXiv 2203.05556); 0: the value itself.",
+    )
 
     @field_validator("stages", mode="before")
     @classmethod

@@ -26,7 +26,7 @@ class Finetune(FinetuneRecipe):
     """Which encoders are fine-tuned, and how."""
 
     names: list[TunedName] = Field(
-        default=[],
+        default=["partial-mamba"],
         description="What to train, as `<tuning>-<context module>`, such as `partial-mamba`. "
         "`partial`: MLP and second norm of the last encoder block, encoder norm and head, as "
         "published; `full`: everything; `scratch`: everything, from random weights, to see what "

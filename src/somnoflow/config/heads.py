@@ -34,7 +34,7 @@ class Heads(Section):
     """Which heads are trained on frozen embeddings, and how."""
 
     names: list[HeadName] = Field(
-        default=["linear", "knn"],
+        default=["linear", "knn", "mamba"],
         min_length=1,
         description="Heads to train: probes (`linear`, `knn`) see one epoch, context modules "
         "(`lstm`, `transformer`, `lstm_transformer`, `mamba`, `mamba2`, `bimamba`) its "

@@ -1,6 +1,7 @@
 """The whole configuration: config.yaml as typed values, and clear errors where it is wrong."""
 
 import difflib
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin
@@ -9,6 +10,7 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 
 from somnoflow.config.base import ConfigError, Section
 from somnoflow.config.evaluate import Evaluate
+from somnoflow.config.features import Features
 from somnoflow.config.finetune import Finetune
 from somnoflow.config.folder import expand
 from somnoflow.config.heads import Heads
@@ -64,6 +66,11 @@ class Config(Section):
     pack: Pack = Pack()
     split: Split = Split()
     pretrain: Pretrain = Pretrain()
+    features: dict[str, Features] = Field(
+        default={},
+        description="Tables of precomputed features, by a name of yours; the frozen heads are "
+        "trained on each as on an encoder's embeddings. See docs/datasets.md.",
+    )
     heads: Heads = Heads()
     finetune: Finetune = Finetune()
     label_efficiency: LabelEfficiency = LabelEfficiency()
@@ -75,6 +82,14 @@ class Config(Section):
     def _once(cls, value: list[str]) -> list[str]:
         if len(set(value)) != len(value):
             raise ValueError(f"a dataset is named twice: {', '.join(value)}")
+        return value
+
+    @field_validator("features")
+    @classmethod
+    def _plain_names(cls, value: dict[str, Features]) -> dict[str, Features]:
+        for name in value:
+            if not re.fullmatch(r"[a-z0-9_]+", name):
+                raise ValueError(f"table '{name}': wanted lower-case letters, digits and _")
         return value
 
     @model_validator(mode="after")
