@@ -60,12 +60,13 @@ LOGARITHMS = ["*__std", "*__iqr", "*__hjorth_mobility", "*__hjorth_complexity"]
 RECIPE = Context(
     window=100,
     stride=100,
-    width=64,
+    width=96,
     dropout=0.3,
-    passes=8,
+    passes=7,
     batch_size=24,
     learning_rate=3e-3,
 )
+BINS = 12
 SCORE_STRIDE = 50
 TREES = 150
 NEIGHBOURS = (-2, -1, 1, 2)
@@ -267,7 +268,11 @@ def compute(channels: str, options: argparse.Namespace, *, recipe: Context) -> N
             path = options.out / f"{channels}-{method.replace(' ', '-')}-fold={entry['fold']}.json"
             if entry["fold"] not in options.folds or path.exists():
                 continue
-            epochs = standardise(features, train=entry["train"], normalise=["cohort", "night"])
+            # Trees find their own bins.
+            bins = 0 if method in BOOSTING else BINS
+            epochs = standardise(
+                features, train=entry["train"], normalise=["cohort", "night"], bins=bins
+            )
             with threadpool_limits(options.threads):
                 result = run_fold(method, Fold(epochs, entry), recipe=recipe)
             with atomic(path) as partial:

@@ -9,7 +9,7 @@ import pytest
 
 from somnoflow.commands.features import features as run_features
 from somnoflow.config.features import Features, FeaturesSlice
-from somnoflow.data.features import FeatureTable, join_cohort, read_features, standardise
+from somnoflow.data.features import FeatureTable, encode, join_cohort, read_features, standardise
 from somnoflow.io.digest import sha256_file
 from somnoflow.training.embedded import EmbeddedEpochs, read_labelled
 
@@ -145,6 +145,30 @@ def test_a_feature_that_does_not_vary_becomes_zero(tmp_path: Path) -> None:
     found = read(tmp_path, make_table().with_columns(slope=0.1 + 0.2))
     given = standardise(found, train=["lab/0"], normalise=["cohort", "night"]).values
     assert not given[:, [1, 3]].any()
+
+
+def test_bins_tell_where_a_value_lies_among_those_of_training_subjects() -> None:
+    values = np.array([[0.0], [1.0], [2.0], [3.0], [4.0], [-9.0], [99.0], [0.5]])
+    learned = np.arange(8) < 5
+    coded = encode(values, learned=learned, bins=2)  # edges 0, 2, 4
+    wanted = [[-1, -1], [0, -1], [1, -1], [1, 0], [1, 1], [-1, -1], [1, 1], [-0.5, -1]]
+    np.testing.assert_allclose(coded, wanted)
+    both = encode(np.hstack([values, -values]), learned=learned, bins=2)
+    np.testing.assert_allclose(both[:, :2], wanted)
+    np.testing.assert_allclose(both[:, 2:], -coded[:, ::-1])
+
+
+def test_bins_of_a_table_are_finite_and_zero_where_an_epoch_is_not_usable(tmp_path: Path) -> None:
+    table = make_table().with_columns(
+        slope=pl.when(pl.col("epoch") == 4).then(float("nan")).otherwise(0.3)
+    )
+    given = standardise(
+        read(tmp_path, table), train=["lab/0"], normalise=["cohort", "night"], bins=3
+    )
+    assert given.dimension == 2 * 2 * 3
+    assert np.isfinite(given.values).all()
+    assert not given.values[4].any()
+    np.testing.assert_array_equal(given.values[0, 3:6], given.values[23, 3:6])
 
 
 def test_training_subjects_need_a_usable_epoch(tmp_path: Path) -> None:

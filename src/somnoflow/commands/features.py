@@ -35,7 +35,9 @@ def features(
     joined = join_cohort(
         read_features(table, cfg=cfg.table), pl.concat(cohort.values()), where=str(table)
     )
-    epochs = standardise(joined, train=roles.train, normalise=cfg.table.normalise)
+    epochs = standardise(
+        joined, train=roles.train, normalise=cfg.table.normalise, bins=cfg.table.bins
+    )
     folder, parts = index.parent, []
     for path, shard in shards.items():
         file = f"dataset={shard['dataset']}/shard={shard['shard']}.parquet"

@@ -8,8 +8,9 @@ encoder's embeddings are: float32 values of comparable size, and a mark on epoch
   differ between people by more than between stages. Both together are the default.
 - Beyond about one standard deviation values count by their logarithm (asinh): an artefact of 100
   standard deviations would outweigh the rest of a window.
+- With `bins`, a network can treat a range of a feature by itself, as a tree can.
 
-Notation: N epochs, F features of the table, D = F times the number of normalisations.
+Notation: N epochs, F features of the table, G normalisations, Q bins, D = F G, or F G Q with bins.
 """
 
 from collections.abc import Collection, Iterable, Iterator
@@ -31,6 +32,7 @@ IQR_OF_NORMAL = 1.349
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -159,7 +161,11 @@ def join_cohort(features: FeatureTable, cohort: pl.DataFrame, *, where: str) -> 
 
 
 def standardise(
-    features: FeatureTable, *, train: Collection[str], normalise: Iterable[Normalisation]
+    features: FeatureTable,
+    *,
+    train: Collection[str],
+    normalise: Iterable[Normalisation],
+    bins: int = 0,
 ) -> FeatureEpochs:
     """Bring the features to comparable size.
 
@@ -168,38 +174,67 @@ def standardise(
     features
         The table.
     train
-        Subjects whose mean and standard deviation `cohort` takes; no other subject is looked at.
+        Subjects by whose usable epochs `cohort` and `bins` go; no other subject is looked at.
     normalise
         `cohort`, `night` or both, which are put side by side.
+    bins
+        Q; 0 for the values themselves.
 
     Returns
     -------
     FeatureEpochs
-        (N, D) values, 0 in epochs that are not usable. A feature that does not vary becomes 0.
+        (N, D) values, 0 in epochs that are not usable. A feature that does not vary becomes 0,
+        and with bins a constant.
 
     Raises
     ------
     ValueError
         When no training subject has a usable epoch.
     """
-    values = features.values
-    parts = [
-        _by_cohort(features, train) if kind == "cohort" else _by_night(features)
-        for kind in normalise
-    ]
-    joined = np.arcsinh(np.concatenate(parts, axis=1))
-    joined[np.isnan(values).any(axis=1)] = 0
-    return FeatureEpochs(features.table, joined.astype(np.float32))
-
-
-def _by_cohort(features: FeatureTable, train: Collection[str]) -> Doubles:
-    chosen = features.table["subject"].is_in(sorted(train)) & features.table["usable"]
-    values = features.values[chosen.to_numpy()]
-    if not len(values):
+    usable = features.table["usable"].to_numpy()
+    learned = features.table["subject"].is_in(sorted(train)).to_numpy() & usable
+    if not learned.any():
         raise ValueError(
             f"the {len(train)} training subjects have 0 epochs whose features are all finite"
         )
-    return _scaled(features.values, values.mean(axis=0), values.std(axis=0))
+    parts = [
+        _by_cohort(features.values, learned) if kind == "cohort" else _by_night(features)
+        for kind in normalise
+    ]
+    joined = np.arcsinh(np.concatenate(parts, axis=1))
+    values = encode(joined, learned=learned, bins=bins) if bins else joined.astype(np.float32)
+    values[~usable] = 0
+    return FeatureEpochs(features.table, values)
+
+
+def encode(values: Doubles, *, learned: Flags, bins: int) -> Floats:
+    """Code each value by Q = `bins` quantile bins (arXiv 2203.05556, section 3.2).
+
+    A bin is 1 where the value lies above it, -1 below, and linear between its edges.
+
+    Parameters
+    ----------
+    values
+        (N, C).
+    learned
+        (N,), whose quantiles are the edges.
+    bins
+        Q.
+
+    Returns
+    -------
+    (N, C Q): the bins of the first column, then those of the next.
+    """
+    coded = np.empty((*values.shape, bins), np.float32)
+    for column in range(values.shape[1]):
+        edges = np.quantile(values[learned, column], np.linspace(0, 1, bins + 1))
+        place = np.interp(values[:, column], edges, np.arange(bins + 1.0))
+        np.clip(2 * (place[:, None] - np.arange(bins)) - 1, -1, 1, out=coded[:, column])
+    return coded.reshape(len(values), -1)
+
+
+def _by_cohort(values: Doubles, learned: Flags) -> Doubles:
+    return _scaled(values, values[learned].mean(axis=0), values[learned].std(axis=0))
 
 
 def _by_night(features: FeatureTable) -> Doubles:
