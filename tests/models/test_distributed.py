@@ -28,8 +28,6 @@ LOSSES = [
 def run(cohort: Cohort, folder: Path, *, processes: int, **changes: object) -> pl.DataFrame:
     folder.mkdir(parents=True, exist_ok=True)
     settings = {"passes": 2, "batch_size": 8, "frame_step": 1.5, "precision": "float32"}
-    # Adam turns gradients that are zero but for rounding into whole steps: keep these small.
-    settings["learning_rate"] = 1e-4
     pretrain(
         packed=cohort.packed,
         split=cohort.split,

@@ -186,6 +186,9 @@ class NeuroNet(nn.Module):
             nn.ELU(),
             nn.Linear(hidden, projected),
         )
+        # A batch norm takes this bias away again: its gradient is rounding alone, of which Adam
+        # would make whole steps that only evaluation sees.
+        self.projection[0].bias.requires_grad_(False)
         if objective == "masked":
             self.projection.requires_grad_(False)
         if objective == "contrastive":
