@@ -242,3 +242,15 @@ def test_scoring_gives_unseen_stages_nothing_and_keeps_the_mode() -> None:
     assert head.predict_proba(make_night(0), starts[:0], stride=6).shape == (0, 5)
     with pytest.raises(ValueError, match="windows of 6 epochs every 7 epochs leave epochs out"):
         head.predict_proba(make_night(1), starts, stride=7)
+
+
+def test_input_dropout_hides_single_features_in_training_only() -> None:
+    head = make_head("lstm", input_dropout=0.5)
+    seen: list[Tensor] = []
+    head.embed_layer.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    x, valid = torch.ones(2, 5, head.dimension), torch.ones(2, 5, dtype=torch.bool)
+    head.train()(x, valid)
+    head.eval()(x, valid)
+    assert set(seen[0].unique().tolist()) == {0.0, 2.0}
+    assert set(seen[1].unique().tolist()) == {1.0}
+    assert head.architecture["input_dropout"] == 0.5

@@ -242,6 +242,9 @@ class ContextHead(nn.Module):
         W. Published: 256.
     dropout
         Before the context module and before the last layer. Published: 0.
+    input_dropout
+        Of single features, before the first layer, for features that are many and alike.
+        Published: 0.
     window
         L, the epochs of a window that `predict_proba` cuts. Published: 20. `forward` takes any L.
     seen
@@ -262,6 +265,7 @@ class ContextHead(nn.Module):
         context: str,
         width: int = 256,
         dropout: float = 0.0,
+        input_dropout: float = 0.0,
         window: int = 20,
         seen: npt.NDArray[np.int64] | None = None,
     ) -> None:
@@ -271,10 +275,12 @@ class ContextHead(nn.Module):
             "context": context,
             "width": width,
             "dropout": dropout,
+            "input_dropout": input_dropout,
             "window": window,
         }
         self.dimension = dimension
         self.window = window
+        self.input_dropout = nn.Dropout(input_dropout)
         self.embed_layer = nn.Sequential(
             nn.Linear(dimension, width),
             nn.BatchNorm1d(width),
@@ -299,7 +305,7 @@ class ContextHead(nn.Module):
             padding. Only valid epochs are in the statistics of the batch norm, so a batch for
             training needs two of them at least.
         """
-        tokens = map_valid(self.embed_layer, x, valid)  # (B, L, W)
+        tokens = map_valid(self.embed_layer, self.input_dropout(x), valid)  # (B, L, W)
         tokens = self.context(self.dropout(tokens), valid)
         logits: Tensor = self.fc(self.dropout(tokens))
         return logits
