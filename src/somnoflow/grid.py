@@ -1,8 +1,8 @@
 """Which models a configuration trains: one row of the report each.
 
-A row has the encoder (`neuronet`, `neuronet-<variant>`, or `features`), the channel or table that it
-reads, the method on it (a head on frozen embeddings, or `<tuning>-<context module>`) and the labels
-it may see (`all`, or the name of a subset).
+A row has the encoder (`neuronet`, `neuronet-<variant>`, or `features`), the channel or table that
+it reads, the method on it (a head on frozen embeddings, or `<tuning>-<context module>`) and the
+labels it may see (`all`, or the name of a subset).
 """
 
 from collections.abc import Iterator

@@ -26,8 +26,9 @@ from somnoflow.models.weights import read_tensors
 from somnoflow.training.batches import PassOrder, validation_batches
 from somnoflow.training.device import has_bfloat16
 from somnoflow.training.errors import TrainingError
+from somnoflow.training.initial import build_neuronet
 from somnoflow.training.neighbours import NeighboursProbe
-from somnoflow.training.pretraining import Pretraining, build_neuronet, rate_factor
+from somnoflow.training.pretraining import Pretraining, rate_factor
 from somnoflow.training.resume import CheckpointError
 from somnoflow.training.seeds import MASKS, torch_generator
 

@@ -30,7 +30,7 @@ from somnoflow.models.pretrained import load_frozen
 from somnoflow.models.weights import read_tensors, write_weights
 from somnoflow.training.embedded import read_dimension, read_labelled, read_parts, to_matrix
 from somnoflow.training.embedding import embed_batch
-from somnoflow.training.pretraining import build_neuronet
+from somnoflow.training.initial import build_neuronet
 from somnoflow.training.roles import Roles, read_roles
 from somnoflow.training.scoring import gather_predictions, score_part
 

@@ -19,7 +19,10 @@ def blocks(page: Path, language: str) -> list[str]:
 
 
 def test_the_configuration_of_the_quickstart_is_valid() -> None:
-    (config,) = (yaml.safe_load(text) for text in blocks(ROOT / "docs/quickstart.md", "yaml"))
+    config, unlabelled = (
+        yaml.safe_load(text) for text in blocks(ROOT / "docs/quickstart.md", "yaml")
+    )
+    assert read_config(unlabelled).split.folds == 1
     assert read_config(config).heads.linear.passes == 100
 
 

@@ -15,7 +15,6 @@ G groups of heads that share B and C, K chunks, Q steps of a chunk.
 import logging
 from collections.abc import Callable
 from functools import cache
-from importlib import import_module
 from typing import Any, NamedTuple
 
 import torch
@@ -116,12 +115,13 @@ def kernels_for(x: Tensor) -> Kernels | None:
 @cache
 def _kernels() -> Kernels | None:
     try:
-        scan: Any = import_module("mamba_ssm.ops.selective_scan_interface")
-        dual: Any = import_module("mamba_ssm.ops.triton.ssd_combined")
+        # Here and not above: it needs CUDA to be imported.
+        from mamba_ssm.ops.selective_scan_interface import selective_scan_fn  # noqa: PLC0415
+        from mamba_ssm.ops.triton.ssd_combined import mamba_chunk_scan_combined  # noqa: PLC0415
     except ImportError as error:
         log.warning("Mamba runs without the faster kernels of mamba_ssm on this GPU: %s", error)
         return None
-    return Kernels(scan.selective_scan_fn, dual.mamba_chunk_scan_combined)
+    return Kernels(selective_scan_fn, mamba_chunk_scan_combined)
 
 
 class SelectiveScan(torch.autograd.Function):

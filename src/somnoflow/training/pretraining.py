@@ -14,17 +14,17 @@ from torch.utils.data import DataLoader
 
 from somnoflow.config.pretrain import PretrainSlice, Recipe
 from somnoflow.data.packed import PackedEpochs, Rows
-from somnoflow.models.neuronet import Losses, NeuroNet, neuronet
-from somnoflow.stages import EPOCH_SECONDS
+from somnoflow.models.neuronet import Losses, NeuroNet
 from somnoflow.training.batches import EpochBatches, PassOrder, validation_batches
 from somnoflow.training.curves import Curves
 from somnoflow.training.device import choose_precision, prepare
 from somnoflow.training.distributed import ALONE, Rank, gather, synchronise_batch_norms, total
 from somnoflow.training.errors import TrainingError
+from somnoflow.training.initial import build_neuronet
 from somnoflow.training.neighbours import NeighboursProbe
 from somnoflow.training.resume import Choice, PassCheckpoints, Resume
 from somnoflow.training.roles import Roles, require_subjects
-from somnoflow.training.seeds import MASKS, VALIDATION, WEIGHTS, seed_of, torch_generator
+from somnoflow.training.seeds import MASKS, VALIDATION, torch_generator
 from somnoflow.training.trainer import make_trainer, quiet_lightning
 
 log = logging.getLogger(__name__)
@@ -191,25 +191,6 @@ def rate_factor(step: int, *, steps: int, warmup: float) -> float:
     if step < rising:
         return (step + 1) / (rising + 1)
     return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising)))
-
-
-def build_neuronet(cfg: Recipe, *, sampling_rate: int) -> NeuroNet:
-    """Build the model of a configuration with the initial weights of its seed."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed_of(cfg.seed, WEIGHTS))
-        return neuronet(
-            cfg.preset,
-            sampling_rate=sampling_rate,
-            epoch_seconds=EPOCH_SECONDS,
-            frame_window=cfg.frame_window,
-            frame_step=cfg.frame_step,
-            mask_ratio=cfg.mask_ratio,
-            temperature=cfg.temperature,
-            alpha=cfg.alpha,
-            stop_gradient=cfg.stop_gradient,
-            mask_block=cfg.block_masking,
-            objective=cfg.objective,
-        )
 
 
 @dataclass(frozen=True)
