@@ -29,8 +29,8 @@ from somnoflow.models.pretrained import load_neuronet
 from somnoflow.models.stager import Stager, load_stager
 from somnoflow.models.weights import read_about, read_tensors, write_weights
 from somnoflow.training.embedded import EmbeddedEpochs, read_parts
+from somnoflow.training.errors import TrainingError
 from somnoflow.training.supervised import Batch, Supervised
-from somnoflow.training.trainer import TrainingError
 from somnoflow.training.validation import validation_scores
 
 ARCHITECTURE = Recipe(frame_step=1.5)

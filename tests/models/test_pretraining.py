@@ -677,3 +677,24 @@ def test_description_is_json_with_one_key(whole: Path) -> None:
     size = int.from_bytes(header[:8], "little")
     metadata = json.loads(header[8 : 8 + size])["__metadata__"]
     assert list(metadata) == ["somnoflow"]
+
+
+def test_a_training_ended_by_sigterm_is_no_success_and_goes_on(
+    shared: Cohort, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Clusters end jobs by SIGTERM; Lightning alone would leave with exit code 0."""
+    step = Pretraining.training_step
+
+    def ended(module: Pretraining, epochs: torch.Tensor, batch_idx: int) -> torch.Tensor:
+        if module.current_epoch == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return step(module, epochs, batch_idx)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Pretraining, "training_step", ended)
+        with pytest.raises(SystemExit) as caught:
+            run(shared, tmp_path)
+    assert caught.value.code == 143
+    assert len(checkpoints(tmp_path)) == 1
+    run(shared, tmp_path)
+    assert files(tmp_path) == files(whole)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from somnoflow.config.context import Context
 from somnoflow.models.weights import read_about, read_tensors
+from somnoflow.training.errors import TrainingError
 from somnoflow.training.supervised import (
     Batch,
     Supervised,
@@ -23,7 +24,6 @@ from somnoflow.training.supervised import (
     visible_stages,
     weight_of,
 )
-from somnoflow.training.trainer import TrainingError
 from somnoflow.training.validation import validation_scores
 
 CPU = torch.device("cpu")

@@ -10,7 +10,6 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from somnoflow.config.pretrain import PretrainSlice, Recipe
 from somnoflow.data.packed import PackedEpochs, Rows
@@ -25,7 +24,7 @@ from somnoflow.training.neighbours import NeighboursProbe
 from somnoflow.training.resume import Choice, PassCheckpoints, Resume
 from somnoflow.training.roles import Roles, require_subjects
 from somnoflow.training.seeds import MASKS, VALIDATION, torch_generator
-from somnoflow.training.trainer import make_trainer, quiet_lightning
+from somnoflow.training.trainer import run_passes
 
 log = logging.getLogger(__name__)
 
@@ -256,30 +255,22 @@ def train(rank: Rank, *, job: Job) -> None:
         weights=lambda: (model.state_dict(), about),
         choice=CHOICES[recipe.choose_by],
     )
-    done = passes.find_checkpoint()
-    job.kept.folder.mkdir(parents=True, exist_ok=True)
-    with quiet_lightning():
-        trainer = make_trainer(
-            passes=recipe.passes,
-            gradient_clip=recipe.gradient_clip,
-            precision=choose_precision(recipe.precision, device=job.device),
-            callbacks=[passes],
-            folder=job.kept.folder,
-            device=job.device,
-            accumulate=recipe.accumulate,
-            logger=Curves(job.curves, checkpoint=done),
-            processes=rank.of,
-        )
-        trainer.fit(
-            Pretraining(model, cfg=recipe, batches=len(order), rank=rank, score=score),
-            # batch_size=None: the order gives whole batches and reads them at once.
-            DataLoader(EpochBatches(pretrained), sampler=order, batch_size=None),
-            DataLoader(EpochBatches(val), sampler=val_batches, batch_size=None),
-            ckpt_path=done,
-            weights_only=True,
-        )
-    if len(passes.rows) != recipe.passes:
-        raise TrainingError(f"training stopped after {len(passes.rows)} of {recipe.passes} passes")
+    run_passes(
+        Pretraining(model, cfg=recipe, batches=len(order), rank=rank, score=score),
+        train=EpochBatches(pretrained),
+        order=order,
+        val=EpochBatches(val),
+        val_order=val_batches,
+        passes=recipe.passes,
+        checkpoints=passes,
+        folder=job.kept.folder,
+        device=job.device,
+        precision=choose_precision(recipe.precision, device=job.device),
+        gradient_clip=recipe.gradient_clip,
+        accumulate=recipe.accumulate,
+        logger=lambda done: Curves(job.curves, checkpoint=done),
+        processes=rank.of,
+    )
     if rank.first:
         job.kept.finish(passes.best_weights, passes.rows_with_best())
 

@@ -20,14 +20,15 @@ import polars
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import Dataset, Sampler
 
 from somnoflow.config.context import Context
 from somnoflow.data.windows import average, cut_windows, pad, run_starts
 from somnoflow.stages import STAGE_NAMES, Stage
+from somnoflow.training.errors import TrainingError
 from somnoflow.training.resume import Choice, PassCheckpoints
 from somnoflow.training.seeds import MASKS, ORDER, numpy_generator, seed_of
-from somnoflow.training.trainer import TrainingError, make_trainer, quiet_lightning
+from somnoflow.training.trainer import run_passes
 from somnoflow.training.validation import Stages, require_stages, validation_scores
 
 log = logging.getLogger(__name__)
@@ -427,27 +428,21 @@ def fit_windows(
         steps=cfg.passes * len(order),
     )
     passes = PassCheckpoints(folder, weights=lambda: (tensors(), about), choice=CHOICE)
-    folder.mkdir(parents=True, exist_ok=True)
-    trainer = make_trainer(
-        passes=cfg.passes,
-        gradient_clip=cfg.gradient_clip,
-        precision=precision,
-        callbacks=[passes],
-        folder=folder,
-        device=device,
-    )
     # Dropout draws from the global generator, which is given back as it was.
-    with quiet_lightning(), torch.random.fork_rng(devices=[]):
-        trainer.fit(
+    with torch.random.fork_rng(devices=[]):
+        run_passes(
             module,
-            # batch_size=None: the order gives whole batches and reads them at once.
-            DataLoader(train, sampler=order, batch_size=None),
-            DataLoader(val, sampler=validation_order(val, cfg.batch_size), batch_size=None),
-            ckpt_path=passes.find_checkpoint(),
-            weights_only=True,
+            train=train,
+            order=order,
+            val=val,
+            val_order=validation_order(val, cfg.batch_size),
+            passes=cfg.passes,
+            checkpoints=passes,
+            folder=folder,
+            device=device,
+            precision=precision,
+            gradient_clip=cfg.gradient_clip,
         )
-    if len(passes.rows) != cfg.passes:
-        raise TrainingError(f"training stopped after {len(passes.rows)} of {cfg.passes} passes")
     return passes.best_weights, passes.rows_with_best()
 
 

@@ -1,9 +1,10 @@
 """The Lightning trainer as every training here uses it: passes, and no files of its own."""
 
 import logging
+import signal
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,13 @@ import torch
 from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.plugins.environments import LightningEnvironment
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from somnoflow.training.errors import TrainingError
+from somnoflow.training.resume import PassCheckpoints
 
-__all__ = ["TrainingError", "make_trainer", "quiet_lightning"]
+log = logging.getLogger(__name__)
 
 
 class PassBar(TQDMProgressBar):
@@ -29,46 +33,100 @@ class PassBar(TQDMProgressBar):
         self.train_progress_bar.set_description(title)
 
 
-def make_trainer(
+def run_passes(
+    module: pl.LightningModule,
     *,
+    train: Dataset[Any],
+    order: Sampler[Any],
+    val: Dataset[Any],
+    val_order: Any,
     passes: int,
-    gradient_clip: float,
-    precision: Any,
-    callbacks: Sequence[pl.Callback],
+    checkpoints: PassCheckpoints,
     folder: Path,
     device: torch.device,
+    precision: Any,
+    gradient_clip: float,
     accumulate: int = 1,
-    logger: Logger | None = None,
+    logger: Callable[[Path | None], Logger] | None = None,
     processes: int = 1,
-) -> pl.Trainer:
-    """Give a trainer; `callbacks` keep what is to be kept, and 0 switches clipping off.
+) -> None:
+    """Train for so many passes, or go on after the last one that was finished.
 
-    Gradients are clipped after those of `accumulate` batches were added up. Where several
-    processes train, each asks for its own trainer (`distributed.launch`).
+    Parameters
+    ----------
+    module
+        What is trained.
+    train, val
+        Give a batch for a key.
+    order, val_order
+        Give the keys of the batches.
+    passes
+        Passes of the whole training.
+    checkpoints
+        Keeps what is to be kept after each pass.
+    folder
+        `resume/<key>`.
+    device
+        Where to compute.
+    precision
+        Lightning's name of the arithmetic.
+    gradient_clip
+        Largest norm, after the gradients of `accumulate` batches were added up; 0: no clipping.
+    accumulate
+        Batches of an optimiser step.
+    logger
+        Gives Lightning's logger from the checkpoint that is continued, None where there is none.
+    processes
+        How many train together; each calls this (`distributed.launch`).
+
+    Raises
+    ------
+    TrainingError
+        When it ended early.
+    SystemExit
+        With 143 when it was ended by SIGTERM, as clusters do.
     """
+    folder.mkdir(parents=True, exist_ok=True)
+    done = checkpoints.find_checkpoint()
     # A bar is for a person who watches; a log gets one line per pass.
     bar = [PassBar()] if sys.stdout.isatty() and sys.stderr.isatty() else []
-    return pl.Trainer(
-        accelerator="gpu" if device.type == "cuda" else "cpu",
-        devices=processes,
-        strategy="ddp" if processes > 1 else "auto",
-        precision=precision,
-        max_epochs=passes,
-        gradient_clip_val=gradient_clip or None,
-        accumulate_grad_batches=accumulate,
-        callbacks=[*callbacks, *bar],
-        # Without it Lightning takes ranks from Slurm's variables and requeues jobs by itself;
-        # both are Snakemake's business.
-        plugins=[LightningEnvironment()],
-        default_root_dir=folder,
-        logger=logger or False,
-        log_every_n_steps=1,
-        enable_checkpointing=False,
-        enable_model_summary=False,
-        enable_progress_bar=bool(bar),
-        num_sanity_val_steps=0,
-        use_distributed_sampler=False,
-    )
+    with quiet_lightning():
+        trainer = pl.Trainer(
+            accelerator="gpu" if device.type == "cuda" else "cpu",
+            devices=processes,
+            strategy="ddp" if processes > 1 else "auto",
+            precision=precision,
+            max_epochs=passes,
+            gradient_clip_val=gradient_clip or None,
+            accumulate_grad_batches=accumulate,
+            callbacks=[checkpoints, *bar],
+            # Without it Lightning takes ranks from Slurm's variables and requeues jobs by itself;
+            # both are Snakemake's business.
+            plugins=[LightningEnvironment()],
+            default_root_dir=folder,
+            logger=logger(done) if logger else False,
+            log_every_n_steps=1,
+            enable_checkpointing=False,
+            enable_model_summary=False,
+            enable_progress_bar=bool(bar),
+            num_sanity_val_steps=0,
+            use_distributed_sampler=False,
+        )
+        try:
+            trainer.fit(
+                module,
+                # batch_size=None: a key is that of a whole batch, which is read at once.
+                DataLoader(train, sampler=order, batch_size=None),
+                DataLoader(val, sampler=val_order, batch_size=None),
+                ckpt_path=done,
+                weights_only=True,
+            )
+        except SIGTERMException as ended:
+            # Lightning's own exit code is 0, which would call the job a success.
+            log.error("ended by SIGTERM; finished passes are kept, and the next start goes on")
+            raise SystemExit(128 + signal.SIGTERM) from ended
+    if len(checkpoints.rows) != passes:
+        raise TrainingError(f"training stopped after {len(checkpoints.rows)} of {passes} passes")
 
 
 @contextmanager

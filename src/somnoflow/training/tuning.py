@@ -13,10 +13,10 @@ from somnoflow.models.pretrained import load_neuronet
 from somnoflow.models.stager import Stager, describe_stager
 from somnoflow.training.contexts import build_head, training_windows, validation_windows
 from somnoflow.training.device import choose_precision
+from somnoflow.training.errors import TrainingError
 from somnoflow.training.initial import build_neuronet
 from somnoflow.training.signals import SignalEpochs, require_fitting_shards
 from somnoflow.training.supervised import fit_windows
-from somnoflow.training.trainer import TrainingError
 
 
 def start_encoder(files: Sequence[Path], *, cfg: FinetuneSlice, packed: Sequence[Path]) -> NeuroNet:
