@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import pytest
-from tests.workflow.project import Project
 
 from somnoflow.simulate.edf import write_night
 from somnoflow.simulate.night import simulate_night
+from tests.workflow.project import Project
 
 pytestmark = pytest.mark.workflow
 
