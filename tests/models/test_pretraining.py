@@ -28,7 +28,8 @@ from somnoflow.training.device import has_bfloat16
 from somnoflow.training.errors import TrainingError
 from somnoflow.training.initial import build_neuronet
 from somnoflow.training.neighbours import NeighboursProbe
-from somnoflow.training.pretraining import Pretraining, rate_factor
+from somnoflow.training.optimizing import rate_factor
+from somnoflow.training.pretraining import Pretraining
 from somnoflow.training.resume import CheckpointError
 from somnoflow.training.seeds import MASKS, torch_generator
 

@@ -11,7 +11,7 @@ import torch
 from somnoflow.training.batches import PassOrder, validation_batches
 from somnoflow.training.device import choose_device, choose_precision, choose_processes
 from somnoflow.training.history import write_history
-from somnoflow.training.pretraining import rate_factor
+from somnoflow.training.optimizing import rate_factor
 from somnoflow.training.resume import Choice, resume_key
 from somnoflow.training.roles import read_roles, require_subjects
 from somnoflow.training.seeds import seed_of

@@ -21,6 +21,7 @@ from somnoflow.training.distributed import ALONE, Rank, gather, synchronise_batc
 from somnoflow.training.errors import TrainingError
 from somnoflow.training.initial import build_neuronet
 from somnoflow.training.neighbours import NeighboursProbe
+from somnoflow.training.optimizing import adamw
 from somnoflow.training.resume import Choice, PassCheckpoints, Resume
 from somnoflow.training.roles import Roles, require_subjects
 from somnoflow.training.seeds import MASKS, VALIDATION, torch_generator
@@ -72,22 +73,13 @@ class Pretraining(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """Give AdamW, and a learning rate that rises linearly and falls as a cosine, per step."""
-        trained = [p for p in self.model.parameters() if p.requires_grad]
-        optimizer = torch.optim.AdamW(
-            [
-                {
-                    "params": [p for p in trained if p.ndim > 1],
-                    "weight_decay": self.cfg.weight_decay,
-                },
-                # Biases and scales of norms have nothing to be shrunk for.
-                {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
-            ],
-            lr=self.cfg.learning_rate,
+        return adamw(
+            self.model,
+            learning_rate=self.cfg.learning_rate,
+            weight_decay=self.cfg.weight_decay,
+            steps=self.steps,
+            warmup=self.cfg.warmup,
         )
-        schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: rate_factor(step, steps=self.steps, warmup=self.cfg.warmup)
-        )
-        return [optimizer], [{"scheduler": schedule, "interval": "step"}]
 
     def on_train_epoch_start(self) -> None:
         """Begin the sums of a pass."""
@@ -182,14 +174,6 @@ class Pretraining(pl.LightningModule):
         if self._score is not None:
             row["val_knn_macro_f1"] = self._score(self.model) if self.rank.first else None
         return {**row, "learning_rate": self._rate}
-
-
-def rate_factor(step: int, *, steps: int, warmup: float) -> float:
-    """Give the share of the peak learning rate at a step: linear rise, then cosine fall to 0."""
-    rising = round(warmup * steps)
-    if step < rising:
-        return (step + 1) / (rising + 1)
-    return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising)))
 
 
 @dataclass(frozen=True)

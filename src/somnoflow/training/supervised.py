@@ -26,6 +26,7 @@ from somnoflow.config.context import Context
 from somnoflow.data.windows import average, cut_windows, pad, run_starts
 from somnoflow.stages import STAGE_NAMES, Stage
 from somnoflow.training.errors import TrainingError
+from somnoflow.training.optimizing import adamw
 from somnoflow.training.resume import Choice, PassCheckpoints
 from somnoflow.training.seeds import MASKS, ORDER, numpy_generator, seed_of
 from somnoflow.training.trainer import run_passes
@@ -249,22 +250,12 @@ class Supervised(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """Give AdamW over what is trainable, and a learning rate that falls as a cosine."""
-        parameters = [p for p in self.model.parameters() if p.requires_grad]
-        optimizer = torch.optim.AdamW(
-            [
-                {
-                    "params": [p for p in parameters if p.ndim > 1],
-                    "weight_decay": self.cfg.weight_decay,
-                },
-                # Biases and scales of norms have nothing to be shrunk for.
-                {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-            ],
-            lr=self.cfg.learning_rate,
+        return adamw(
+            self.model,
+            learning_rate=self.cfg.learning_rate,
+            weight_decay=self.cfg.weight_decay,
+            steps=self.steps,
         )
-        schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: 0.5 * (1 + math.cos(math.pi * step / self.steps))
-        )
-        return [optimizer], [{"scheduler": schedule, "interval": "step"}]
 
     def on_train_epoch_start(self) -> None:
         """Begin the mean loss of the pass."""
