@@ -512,6 +512,17 @@ def test_models_on_different_epochs_are_not_silently_compared(tmp_path):
     assert text.count(">always ") == 2
 
 
+def test_a_model_that_answers_one_stage_is_called_so(tmp_path):
+    results = Results(tmp_path)
+    assert "gave every test epoch the same stage" not in results.page()
+    path = results.inputs["metrics"][0]
+    content = json.loads(path.read_text())
+    matrix = content["pooled"]["confusion_matrix"]
+    content["pooled"]["confusion_matrix"] = [[0, 0, sum(row), 0, 0] for row in matrix]
+    path.write_text(json.dumps(content))
+    assert "1 model gave every test epoch the same stage" in results.page()
+
+
 def test_one_subject_has_no_interval_and_the_reason_is_on_the_page(tmp_path):
     text = Results(tmp_path, nights=1, folds=1, models=MODELS[:1]).page()
     assert "No intervals: 1 test subject(s)" in text

@@ -180,6 +180,11 @@ def warnings(
             f"The models were judged on different numbers of epochs ({min(scored):,} to "
             f"{max(scored):,}): small differences between them may come from that."
         )
+    if constant := [model.name.title for model in judged if answers_one_stage(model)]:
+        found.append(
+            f"{plural(len(constant), 'model')} gave every test epoch the same stage and learned "
+            f"nothing that shows: {'; '.join(constant[:MAX_GRID])}."
+        )
     if leaks(cohort):
         found.append("Subjects have two roles in one fold: see Split. The results are not valid.")
     found += unlike_split(cohort, models)
@@ -200,6 +205,12 @@ def warnings(
     if changed:
         found.append(f"Changed after they were made: {', '.join(changed)}. See Provenance.")
     return found
+
+
+def answers_one_stage(model: Model) -> bool:
+    """Tell whether a model that was judged predicts one stage only."""
+    matrix = (model.metrics or {})["pooled"]["confusion_matrix"]
+    return sum(any(column) for column in zip(*matrix, strict=True)) == 1
 
 
 def unlike_split(cohort: Cohort, models: list[Model]) -> list[str]:
