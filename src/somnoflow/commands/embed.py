@@ -50,7 +50,7 @@ def embed(
             }
         )
     remove_stale(folder, keep=[part["file"] for part in parts])
-    write_json(index, {"dimension": model.dimension, "parts": parts})
+    write_json(index, {"made_by": "embed", "dimension": model.dimension, "parts": parts})
 
 
 if __name__ == "__main__":

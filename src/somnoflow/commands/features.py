@@ -53,7 +53,7 @@ def features(
             }
         )
     remove_stale(folder, keep=[str(part["file"]) for part in parts])
-    write_json(index, {"dimension": epochs.dimension, "parts": parts})
+    write_json(index, {"made_by": "features", "dimension": epochs.dimension, "parts": parts})
 
 
 def write_part(path: Path, epochs: FeatureEpochs) -> int:

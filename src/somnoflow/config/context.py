@@ -23,6 +23,9 @@ class Context(Section):
     dropout: float = Field(
         0.0, ge=0, lt=1, description="Dropout before the context module and the last layer."
     )
+    input_dropout: float = Field(
+        0.0, ge=0, lt=1, description="Dropout of the features themselves. Published: none."
+    )
     passes: int = Field(20, ge=1, description="Passes over the windows. Published: 150.")
     batch_size: int = Field(16, ge=1, description="Windows per step. Published: 64.")
     learning_rate: float = Field(

@@ -42,6 +42,7 @@ def build_head(
             context=context,
             width=cfg.width,
             dropout=cfg.dropout,
+            input_dropout=cfg.input_dropout,
             window=cfg.window,
             seen=np.unique(stages),
         )

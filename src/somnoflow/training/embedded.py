@@ -37,9 +37,10 @@ def read_parts(index: Path, *, subjects: Collection[str]) -> Iterator[pl.DataFra
     DigestError
         When a part is not the one that the index names.
     """
-    for part in json.loads(index.read_text(encoding="utf-8"))["parts"]:
+    content = json.loads(index.read_text(encoding="utf-8"))
+    for part in content["parts"]:
         path = index.parent / part["file"]
-        require_sha256(path, part["sha256"], made_by="embed")
+        require_sha256(path, part["sha256"], made_by=content["made_by"])
         # hive_partitioning: the folder dataset=... repeats the column dataset.
         table = pl.scan_parquet(path, hive_partitioning=False)
         yield table.filter(pl.col("subject").is_in(sorted(subjects))).collect()
