@@ -61,11 +61,14 @@ def test_ready_configs_are_valid() -> None:
 
 def test_every_artefact_is_in_the_docs() -> None:
     text = (ROOT / "docs/outputs.md").read_text(encoding="utf-8")
-    short = {"dataset": "<d>", "shard": "<k>", "fold": "<f>", "channel": "<c>", "head": "<h>"}
+    short = {
+        "dataset": "<d>", "shard": "<k>", "fold": "<f>", "channel": "<c>", "head": "<h>",
+        "encoder": "<e>", "method": "<m>", "tuning": "<t>", "labels": "<l>", "table": "<table>",
+    }  # fmt: skip
     patterns = [
         pattern
         for name, pattern in vars(Paths("results")).items()
-        if name not in {"results", "raw_folder", "raw_state", "resume"}
+        if name not in {"results", "raw_folder", "raw_state", "resume", "tensorboard"}
     ]
     assert len(patterns) > 20
     for pattern in patterns:
