@@ -280,6 +280,34 @@ def test_damaged_files_are_refused(saved: Path, tmp_path: Path) -> None:
         assert not list(tmp_path.glob("*o.*"))
 
 
+@pytest.mark.parametrize("to", ["o.safetensors", "o.pth"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"Name\tStage\n" * 50,
+        b"0       X X X X",
+        b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.\x80",
+    ],
+    ids=["empty", "text", "EDF", "torch before 1.6"],
+)
+def test_what_is_no_weights_is_said_so_whatever_is_wanted_of_it(
+    tmp_path: Path, content: bytes, to: str
+) -> None:
+    """Not that it "would become a published checkpoint", which no --to could help."""
+    (tmp_path / "night.edf").write_bytes(content)
+    with pytest.raises(WeightsError, match="neither a torch file nor a safetensors file"):
+        convert(tmp_path / "night.edf", tmp_path / to, channel="EEG_C4")
+
+
+def test_nothing_is_overwritten(saved: Path, tmp_path: Path) -> None:
+    encoder = tmp_path / "encoder.safetensors"
+    encoder.write_bytes(b"days of training")
+    with pytest.raises(WeightsError, match=r"encoder\.safetensors is there already"):
+        convert(saved, encoder, channel="EEG_C4")
+    assert encoder.read_bytes() == b"days of training"
+
+
 def test_an_encoder_that_the_authors_class_cannot_hold(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"channels \[32, 32, 48, 64\].*; found stem 8"):
         to_published(neuronet("tiny"))

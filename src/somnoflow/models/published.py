@@ -55,6 +55,7 @@ CLS_POSITION = "autoencoder.pos_embed"
 UNUSED = "projectors_bn"
 TORCH_SUFFIXES = (".pth", ".pt", ".ckpt")
 ZIP = b"PK\x03\x04"  # how files of torch begin
+HEADER = 8  # bytes of a safetensors file before its header, which is JSON
 MOST = 3
 
 
@@ -77,20 +78,38 @@ def convert(source: Path, to: Path, *, channel: str | None = None) -> str:
     Raises
     ------
     WeightsError
-        When the file is neither, is damaged, or does not fit; the message names the numbers.
+        When the file is neither, is damaged, or does not fit, or `to` is there already; the
+        message names the numbers.
     OSError
         When a file cannot be read or written.
     """
-    with source.open("rb") as file:
-        published = file.read(len(ZIP)) == ZIP
+    published = _is_published(source)
     wanted = (".safetensors",) if published else TORCH_SUFFIXES
     if to.suffix not in wanted:
         raise WeightsError(
             f"{source} would become {'an encoder' if published else 'a published checkpoint'}, "
             f"found --to {to.name}, wanted a name that ends in {' or '.join(wanted)}"
         )
+    if to.exists():
+        raise WeightsError(f"{to} is there already. Wanted: a new name after --to")
     made = _to_encoder(source, to, channel) if published else _to_checkpoint(source, to)
     return f"{to}: {made}"
+
+
+def _is_published(source: Path) -> bool:
+    """Tell a torch file from a safetensors file by how it begins."""
+    with source.open("rb") as file:
+        begins = file.read(HEADER + 1)
+    if begins.startswith(ZIP):
+        return True
+    if begins[HEADER:] != b"{":
+        raise WeightsError(
+            f"{source} has {source.stat().st_size} bytes and is neither a torch file nor a "
+            f"safetensors file: it begins with {begins!r}. Wanted: a published checkpoint, saved "
+            "by torch 1.6 or newer (older ones can be loaded and saved again), or an encoder of "
+            "Somnoflow"
+        )
+    return False
 
 
 def _to_encoder(source: Path, to: Path, channel: str | None) -> str:
@@ -140,14 +159,9 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         When the file is damaged, no torch file, or holds objects of other classes.
     """
     if not zipfile.is_zipfile(path):
-        with path.open("rb") as file:
-            begins = file.read(len(ZIP))
         raise WeightsError(
             f"{path} has {path.stat().st_size} bytes and ends before its list of contents: an "
             "interrupted download? Fetch it again"
-            if begins == ZIP
-            else f"{path} is no torch file: it begins with {begins!r}, wanted {ZIP!r}. A file of "
-            "torch before 1.6 can be loaded and saved again with a newer torch"
         )
     with zipfile.ZipFile(path) as archive:
         damaged = archive.testzip()  # torch itself does not compare the sums that it writes
