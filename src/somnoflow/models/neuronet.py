@@ -227,7 +227,7 @@ class NeuroNet(nn.Module):
         tokens = self.embed_frames(self.make_frames(epochs))  # (B, F, E)
         # The two maskings are one batch of 2B: no layer of encoder and decoder mixes epochs.
         latent, mask, ids_restore = self.forward_encoder(
-            torch.cat([tokens, tokens]), mask_ratio=self.mask_ratio, noise=noise.flatten(0, 1)
+            tokens, mask_ratio=self.mask_ratio, noise=noise.flatten(0, 1)
         )  # (2B, 1 + L, D), (2B, F), (2B, F)
         if self.objective == "contrastive":
             contrastive = self.forward_contrast(latent, gather=gather)
@@ -291,34 +291,38 @@ class NeuroNet(nn.Module):
         mask_ratio
             Share of the tokens that is hidden.
         noise
-            One masking of `draw_noise`, (B, blocks).
+            Of `draw_noise`: one masking (B, blocks), or V of them one after another, (V B, blocks).
 
         Returns
         -------
         kept : Tensor
-            (B, L, D).
+            (V B, L, D).
         mask : Tensor
-            (B, F): 0 is kept, 1 is hidden.
+            (V B, F): 0 is kept, 1 is hidden.
         ids_restore : Tensor
-            (B, F): where in (kept, hidden) each frame is found.
+            (V B, F): where in (kept, hidden) each frame is found.
         """
-        _, frames, D = x.shape
+        B, frames, _ = x.shape
         visible = whole(frames * (1 - mask_ratio))
         noise = noise.repeat_interleave(self.mask_block, dim=1)[:, :frames].to(x.device)
         ids_shuffle = noise.argsort(dim=1, stable=True)
         ids_restore = ids_shuffle.argsort(dim=1)
-        kept = x.gather(1, ids_shuffle[:, :visible, None].expand(-1, -1, D))
+        epoch = torch.arange(len(noise), device=x.device) % B
+        kept = x[epoch[:, None], ids_shuffle[:, :visible]]
         mask = (ids_restore >= visible).to(x.dtype)
         return kept, mask, ids_restore
 
     def forward_encoder(
         self, tokens: Tensor, *, mask_ratio: float, noise: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Encode visible frame tokens (B, F, E) to (B, 1 + L, D), CLS first; give the mask too."""
+        """Encode visible frame tokens (B, F, E) to (V B, 1 + L, D), CLS first; give the mask too.
+
+        Each token is embedded once, for all V maskings of `noise` (V B, blocks).
+        """
         x = self.patch_embed(tokens) + self.positions  # (B, F, D)
         x, mask, ids_restore = self.random_masking(
             x, mask_ratio=mask_ratio, noise=noise
-        )  # (B, L, D)
+        )  # (V B, L, D)
         return self._encode(x), mask, ids_restore
 
     def _encode(self, x: Tensor) -> Tensor:
