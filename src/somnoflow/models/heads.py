@@ -12,7 +12,6 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors import SafetensorError
 from sklearn.decomposition import PCA
 from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor, nn
@@ -203,12 +202,7 @@ def load_head(path: Path, *, dimension: int) -> Head:
     ValueError
         When the file is damaged or not a head's, or its head is unknown or of another size.
     """
-    try:
-        about, tensors = read_about(path, kind="head"), read_tensors(path)
-    except SafetensorError as error:
-        raise ValueError(
-            f"{path} is damaged ({error}): remove it and train the head again"
-        ) from error
+    about, tensors = read_about(path, kind="head"), read_tensors(path)
     if about["dimension"] != dimension:
         raise ValueError(
             f"{path} was trained on embeddings of {about['dimension']} values, found {dimension}"

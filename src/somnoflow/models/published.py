@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
 
 from somnoflow.io.atomic import atomic
@@ -375,10 +374,5 @@ def _shown(sizes: Mapping[str, Any]) -> str:
 def _read_encoder(path: Path) -> tuple[NeuroNet, dict[str, Any]]:
     try:
         return load_neuronet(path)
-    except SafetensorError as error:
-        raise WeightsError(
-            f"{path} has {path.stat().st_size} bytes and is neither a torch file nor a whole "
-            f"safetensors file ({error}). An interrupted download? Fetch it again"
-        ) from error
     except (ValueError, RuntimeError) as error:
         raise WeightsError(str(error)) from error

@@ -5,13 +5,16 @@ a random order, so only one keeps the file's bytes the same for the same weights
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save
 from torch import Tensor
+
+from somnoflow.models.errors import WeightsError
 
 KEY = "somnoflow"
 FORMAT = 1
@@ -21,12 +24,13 @@ def write_weights(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str,
     """Write tensors and their description; the same content is the same bytes."""
     text = json.dumps({"format": FORMAT, **about}, sort_keys=True, allow_nan=False)
     whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    save_file(whole, path, metadata={KEY: text})
+    # Not save_file: what it writes is for its owner alone to read, whatever the folder's custom is.
+    path.write_bytes(save(whole, metadata={KEY: text}))
 
 
 def read_about(path: Path, *, kind: str) -> dict[str, Any]:
     """Read the description of weights and check that they are of `kind`, such as `neuronet`."""
-    with safe_open(path, framework="pt") as file:
+    with _whole(path), safe_open(path, framework="pt") as file:
         text = (file.metadata() or {}).get(KEY)
     if text is None:
         raise ValueError(f"{path} was not written by Somnoflow: its header has no {KEY!r} entry")
@@ -41,5 +45,18 @@ def read_about(path: Path, *, kind: str) -> dict[str, Any]:
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """Read all tensors of a weights file."""
-    tensors: dict[str, Tensor] = load_file(path)
+    with _whole(path):
+        tensors: dict[str, Tensor] = load_file(path)
     return tensors
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except SafetensorError as error:
+        raise WeightsError(
+            f"{path} is damaged ({error}): of its {path.stat().st_size} bytes no whole safetensors "
+            "file can be read. After an interrupted copy, copy it again; else remove it, and "
+            "the workflow makes it anew"
+        ) from error
