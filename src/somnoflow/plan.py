@@ -59,6 +59,7 @@ class Plan:
         }
         self._manifests = datasets
         self._require_known_datasets()
+        self._require_tables()
         self._row_digests: dict[str, dict[int, str]] = {}
         self._simulated = self._deal_simulated()
         for name, dataset in self.datasets.items():
@@ -264,6 +265,15 @@ class Plan:
                     raise ConfigError(
                         f"{section}.{name}: no such dataset. Known here: {', '.join(known)}"
                     )
+
+    def _require_tables(self) -> None:
+        for name, table in self.config.features.items():
+            path = expand(table.path)
+            if not path.is_file():
+                raise ConfigError(
+                    f"features.{name}.path is '{table.path}', which is {path.absolute()}: no such "
+                    "file. Wanted: the table of features (.parquet or .csv) on this machine"
+                )
 
     def _scored(self, dataset: Dataset) -> Dataset:
         wanted = self.config.scorings.get(dataset.name)

@@ -75,6 +75,27 @@ def test_a_variant_changes_what_it_names_and_nothing_else() -> None:
     assert base.model_copy(update={"objective": "masked"}) == masked
 
 
+def test_a_variant_may_be_called_as_the_base_and_leaves_it_alone() -> None:
+    pretrain = read_config({"pretrain": {"variants": {"neuronet": {"alpha": 0}}}}).pretrain
+    assert pretrain.recipe("neuronet").alpha == 1
+    assert pretrain.recipe("neuronet-neuronet").alpha == 0
+
+
+def test_a_missing_table_is_named_before_anything_runs(tmp_path: Path) -> None:
+    table = {"path": str(tmp_path / "none.csv"), "dataset": "simulated"}
+    with pytest.raises(ConfigError, match=r"features\.mine\.path is .*none\.csv: no such file"):
+        Plan({"features": {"mine": table}}, datasets=DATASETS)
+
+
+def test_no_label_outside_a_share_chooses_the_encoder() -> None:
+    """The nearest-neighbours probe of pre-training is fitted on the stages of all of them."""
+    knn, curves = {"choose_by": "knn"}, {"methods": ["scratch-mamba", "linear"]}
+    with pytest.raises(ConfigError, match=r"choose_by is 'knn'.* Set pretrain.choose_by to 'loss'"):
+        read_config({"pretrain": knn, "label_efficiency": curves})
+    scratch = {"methods": ["scratch-mamba"]}
+    read_config({"pretrain": knn, "label_efficiency": scratch})
+
+
 def test_one_more_channel_or_variant_leaves_the_others_as_they_were() -> None:
     wildcards = {"encoder": "neuronet", "channel": "EEG_C4"}
     less = {**STUDY, "pretrain": {"channels": ["EEG_C4"], "learning_rate": 0.5}}
@@ -119,6 +140,11 @@ def test_all_artefacts_have_a_path_of_their_own() -> None:
         ("pretrain", {"variants": {"A b": {}}}, "variant 'A b': wanted lower-case letters"),
         ("pretrain", {"variants": {"a": {"objectiv": "masked"}}}, "Did you mean 'objective'"),
         ("label_efficiency", {"percents": [0]}, "greater than 0"),
+        ("label_efficiency", {"percents": [1e-5]}, "wanted at least 0.0001"),
+        ("label_efficiency", {"percents": [5, 5.0]}, "named twice: epochs-5-seed1"),
+        ("label_efficiency", {"methods": ["scratch-knn"]}, r"^.*\n.*'scratch-knn' is no method.*$"),
+        ("heads", {"names": ["knn", "knn"]}, "heads.names: named twice: knn"),
+        ("pretrain", {"channels": ["ECG", "ECG"]}, "pretrain.channels: named twice: ECG"),
         ("split", {"external": ["ucddb"]}, "split.external names ucddb, wanted some of datasets"),
     ],
 )

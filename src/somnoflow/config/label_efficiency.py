@@ -1,13 +1,22 @@
 """Section `label_efficiency`: how few labels are enough."""
 
-from typing import Annotated
+from typing import Annotated, Any, get_args
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from somnoflow.config.base import Section
-from somnoflow.config.finetune import TunedName
-from somnoflow.config.heads import HeadName
+from somnoflow.config.context import ContextName
+from somnoflow.config.finetune import TunedName, Tuning
+from somnoflow.config.heads import HeadName, ProbeName
 from somnoflow.config.subset import Unit
+
+_CONTEXTS, _TUNINGS = get_args(ContextName), get_args(Tuning)
+_METHODS = {
+    *get_args(ProbeName),
+    *_CONTEXTS,
+    *(f"{tuning}-{context}" for tuning in _TUNINGS for context in _CONTEXTS),
+}
+LEAST_PERCENT = 1e-4  # smaller ones have no plain name
 
 
 class LabelEfficiency(Section):
@@ -30,6 +39,33 @@ class LabelEfficiency(Section):
         "contains the smaller ones of its seed.",
     )
     seeds: int = Field(3, ge=1, description="Draws of each subset; each is also a training's seed.")
+
+    @field_validator("methods", mode="before")
+    @classmethod
+    def _known(cls, value: Any) -> Any:
+        """Say it once: pydantic would tell for each kind of method that it is none of that kind."""
+        for name in value if isinstance(value, list) else ():
+            if name not in _METHODS:
+                raise ValueError(
+                    f"'{name}' is no method. Wanted: a probe ({', '.join(get_args(ProbeName))}), a "
+                    f"context module ({', '.join(_CONTEXTS)}), or a tuning and a context module, "
+                    f"such as {_TUNINGS[0]}-mamba ({', '.join(_TUNINGS)})"
+                )
+        return value
+
+    @field_validator("percents")
+    @classmethod
+    def _named(cls, value: list[float]) -> list[float]:
+        if min(value) < LEAST_PERCENT:
+            raise ValueError(
+                f"wanted at least {LEAST_PERCENT:g}, and one label is drawn in any case"
+            )
+        return value
+
+    @property
+    def needs_encoder(self) -> bool:
+        """Whether a method begins with a pre-trained encoder."""
+        return any(not name.startswith("scratch-") for name in self.methods)
 
     @property
     def subsets(self) -> list[str]:

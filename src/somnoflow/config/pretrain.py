@@ -128,7 +128,8 @@ class Pretrain(Recipe):
 
     def recipe(self, encoder: str) -> Recipe:
         """Give the recipe of an encoder: the section's values with what its variant changes."""
-        changed = self.variants.get(encoder.removeprefix(f"{BASE}-"), Objectives())
+        variants = dict(zip(self.encoders, [Objectives(), *self.variants.values()], strict=True))
+        changed = variants[encoder]
         values = {name: getattr(self, name) for name in Recipe.model_fields}
         return Recipe(**{**values, **changed.model_dump(exclude_unset=True)})
 

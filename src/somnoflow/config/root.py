@@ -106,7 +106,27 @@ class Config(Section):
                 f"split.external names {', '.join(absent)}, wanted some of datasets: "
                 f"{', '.join(self.datasets)}"
             )
+        self._require_once()
+        if self.pretrain.choose_by == "knn" and self.label_efficiency.needs_encoder:
+            raise ValueError(
+                "pretrain.choose_by is 'knn', by which the stages of all training subjects choose "
+                "the encoder; label_efficiency would call models on it trained on a share of "
+                "them. Set pretrain.choose_by to 'loss', or label_efficiency.methods to [] or to "
+                "scratch-... alone"
+            )
         return self
+
+    def _require_once(self) -> None:
+        curves = self.label_efficiency
+        for key, names in (
+            ("pretrain.channels", self.pretrain.channels),
+            ("heads.names", self.heads.names),
+            ("finetune.names", self.finetune.names),
+            ("label_efficiency.methods", curves.methods),
+            ("label_efficiency.by and percents", curves.subsets),
+        ):
+            if twice := sorted({name for name in names if names.count(name) > 1}):
+                raise ValueError(f"{key}: named twice: {', '.join(twice)}")
 
 
 def read_config(values: Mapping[str, Any]) -> Config:
