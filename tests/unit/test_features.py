@@ -62,6 +62,16 @@ def test_a_csv_reads_as_the_same_table(tmp_path: Path) -> None:
     assert (found.table["stage"] == -1).sum() == 3
 
 
+def test_names_of_digits_keep_their_zeros_in_a_csv(tmp_path: Path) -> None:
+    table = make_table().with_columns(
+        subject=pl.lit("00") + pl.col("subject"), recording=pl.lit("0") + pl.col("subject")
+    )
+    table.write_csv(tmp_path / "features.csv")
+    found = read_features(tmp_path / "features.csv", cfg=CFG).table
+    assert found["subject"].unique().sort().to_list() == ["lab/000", "lab/001", "lab/002"]
+    assert found["recording"].unique().sort().to_list() == ["00", "01", "02"]
+
+
 def test_codes_patterns_and_keys_are_configurable(tmp_path: Path) -> None:
     table = make_table().with_columns(subject="lab/" + pl.col("subject"))
     found = read(

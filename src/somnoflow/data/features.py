@@ -101,7 +101,7 @@ def read_features(path: Path, *, cfg: Features) -> FeatureTable:
         When a column is missing, a pattern names no numeric column, an epoch is there twice, a
         stage is unknown, the logarithm of a feature is not defined, or the table is empty.
     """
-    raw = _read(path)
+    raw = _read(path, cfg)
     _require_columns(raw, cfg, path=path)
     names = _select(raw, cfg, path=path)
     keys = _key_columns(raw, cfg, path=path)
@@ -260,14 +260,18 @@ def _scaled(values: Doubles, center: Doubles, spread: Doubles) -> Doubles:
     return np.where(varies, (values - center) / np.where(varies, spread, 1), 0)
 
 
-def _read(path: Path) -> pl.DataFrame:
+def _read(path: Path, cfg: Features) -> pl.DataFrame:
     if path.suffix not in {".parquet", ".csv"}:
         raise ValueError(f"{path}: found a '{path.suffix}' file, wanted .parquet or .csv")
+    # The subject 0001 is not the number 1.
+    names = [name for name in (cfg.dataset_column, cfg.subject, cfg.recording) if name]
     try:
         table = (
             pl.read_parquet(path, hive_partitioning=False)
             if path.suffix == ".parquet"
-            else pl.read_csv(path, infer_schema_length=None)
+            else pl.read_csv(
+                path, infer_schema_length=None, schema_overrides=dict.fromkeys(names, pl.String)
+            )
         )
     except pl.exceptions.PolarsError as error:
         raise ValueError(f"{path} is no {path.suffix[1:]} table: {error}") from error
