@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from snakemake.utils import update_config
 
@@ -140,6 +140,7 @@ trees = st.recursive(
 sections = st.dictionaries(st.sampled_from("abc"), trees, max_size=3)
 
 
+@settings(deadline=None)
 @given(st.lists(sections, min_size=2, max_size=3))
 def test_overlays_are_merged_as_snakemake_does(
     tmp_path_factory: pytest.TempPathFactory, layers: list[dict[str, Any]]
