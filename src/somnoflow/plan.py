@@ -24,7 +24,7 @@ from somnoflow.config.folder import expand
 from somnoflow.config.heads import HeadSlice, ProbeName
 from somnoflow.config.index import IndexSlice
 from somnoflow.config.parse import ParseSlice
-from somnoflow.config.pretrain import PretrainSlice
+from somnoflow.config.pretrain import PretrainSlice, Recipe
 from somnoflow.config.root import Config, read_config, resolve_folder
 from somnoflow.config.score import ScoreSlice
 from somnoflow.config.simulate import SimulateSlice
@@ -193,9 +193,23 @@ class Plan:
         ]
         return list(dict.fromkeys(paths))
 
-    def folds_of(self, pattern: str) -> list[str]:
-        """Fill in the fold only; other wildcards stay for Snakemake."""
-        return [pattern.replace("{fold}", str(fold)) for fold in range(self.config.split.folds)]
+    def judged(self, wildcards: Wildcards) -> list[str]:
+        """Give the predictions that a model is judged by, one file per fold.
+
+        Raises
+        ------
+        ConfigError
+            When the split has no test subjects.
+        """
+        if self.config.split.folds == 1 and not self.config.split.external:
+            raise ConfigError(
+                "split.folds is 1 and split.external names no dataset: nobody is tested, so no "
+                "model can be judged. Set split.folds to 2 or more, or name a dataset in "
+                "split.external; to pre-train only, ask for the target 'pretrained'"
+            )
+        pattern = self.paths.predictions
+        folds = range(self.config.split.folds)
+        return [pattern.format(**{**dict(wildcards), "fold": str(fold)}) for fold in folds]
 
     def artefacts(self) -> Iterator[Artefact]:
         """Give what each job of the whole plan makes, in the order of the data's way."""
@@ -408,8 +422,13 @@ class Plan:
             tuning=wildcards["tuning"],
             context=wildcards["head"],
             recipe=_seeded(self.config.finetune.recipe, wildcards["labels"]),
-            architecture=self.config.pretrain.recipe(wildcards["encoder"]) if scratch else None,
+            architecture=self._sizes() if scratch else None,
         )
+
+    def _sizes(self) -> Recipe:
+        """Give what training from scratch takes of the recipe: how large, and in which frames."""
+        taken = ("preset", "frame_window", "frame_step")
+        return Recipe(**{name: getattr(self.config.pretrain, name) for name in taken})
 
     def _score(self, wildcards: Wildcards) -> ScoreSlice:
         if wildcards["head"] in get_args(ProbeName):

@@ -57,6 +57,8 @@ def test_asking_for_an_evaluation_without_labels_says_what_to_do(
     tmp_path: Path, nights: Path
 ) -> None:
     mine = project(tmp_path, nights, channel="EEG_C4")
-    printed = mine.snakemake("all", check=False)
-    assert "no training subject has a scored epoch" in printed
+    printed = mine.snakemake("all", "--dry-run", check=False)
+    assert "nobody is tested, so no model can be judged" in printed
     assert "ask for the target 'pretrained'" in printed
+    printed = mine.snakemake("results/mine/labels/labels=all/fold=0/labels.parquet", check=False)
+    assert "no training subject has a scored epoch" in printed

@@ -3,7 +3,7 @@
 
 rule evaluate:
     input:
-        predictions=plan.folds_of(paths.predictions),
+        predictions=plan.judged,
     output:
         metrics=paths.metrics,
         recordings=paths.metrics_recordings,

@@ -2,6 +2,7 @@
 
 import difflib
 import re
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin
@@ -125,7 +126,7 @@ class Config(Section):
             ("label_efficiency.methods", curves.methods),
             ("label_efficiency.by and percents", curves.subsets),
         ):
-            if twice := sorted({name for name in names if names.count(name) > 1}):
+            if twice := sorted(name for name, times in Counter(names).items() if times > 1):
                 raise ValueError(f"{key}: named twice: {', '.join(twice)}")
 
 

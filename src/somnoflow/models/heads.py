@@ -17,7 +17,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor, nn
 
 from somnoflow.models.context import CONTEXTS, ContextHead
-from somnoflow.models.weights import read_about, read_tensors, write_weights
+from somnoflow.models.weights import fill, read_about, read_tensors, write_weights
 from somnoflow.stages import SCORED_STAGES
 
 K = len(SCORED_STAGES)
@@ -211,8 +211,7 @@ def load_head(path: Path, *, dimension: int) -> Head:
         arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
         return KnnProbe(**arrays, neighbours=about["neighbours"])
     head = _build(about, path=path)
-    _require_fit(tensors, head.state_dict(), path=path)
-    head.load_state_dict(tensors)
+    fill(head, tensors, path=path)
     return head.eval()
 
 
@@ -225,20 +224,3 @@ def _build(about: Mapping[str, Any], *, path: Path) -> LinearProbe | ContextHead
         f"{path} holds the head {about['head']!r}, wanted one of "
         f"{', '.join(['linear', 'knn', *CONTEXTS])}: was it written by a newer Somnoflow?"
     )
-
-
-def _require_fit(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], *, path: Path) -> None:
-    wrong = [
-        f"{name} {_shape(found.get(name))} instead of {_shape(wanted.get(name))}"
-        for name in sorted({*found, *wanted})
-        if _shape(found.get(name)) != _shape(wanted.get(name))
-    ]
-    if wrong:
-        raise ValueError(
-            f"{path} does not hold the weights that its description promises: {len(wrong)} of "
-            f"{len(wanted)} differ, {wrong[0]} the first; remove it and train the head again"
-        )
-
-
-def _shape(tensor: Tensor | None) -> str:
-    return "absent" if tensor is None else str(tuple(tensor.shape))

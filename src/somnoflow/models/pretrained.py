@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from somnoflow.models.neuronet import NeuroNet
-from somnoflow.models.weights import read_about, read_tensors
+from somnoflow.models.weights import fill, read_about, read_tensors
 
 
 def load_neuronet(path: Path) -> tuple[NeuroNet, dict[str, Any]]:
@@ -15,7 +15,7 @@ def load_neuronet(path: Path) -> tuple[NeuroNet, dict[str, Any]]:
     """
     about = read_about(path, kind="neuronet")
     model = NeuroNet(**about["architecture"])
-    model.load_state_dict(read_tensors(path))
+    fill(model, read_tensors(path), path=path)
     return model, about
 
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from somnoflow.models.context import ContextHead
 from somnoflow.models.neuronet import NeuroNet
-from somnoflow.models.weights import read_about, read_tensors
+from somnoflow.models.weights import fill, read_about, read_tensors
 
 Tuning = Literal["partial", "full", "scratch"]
 
@@ -144,5 +144,5 @@ def load_stager(path: Path) -> tuple[Stager, dict[str, Any]]:
     stager = Stager(
         NeuroNet(**about["encoder"]), ContextHead(**about["head"]), tuning=about["tuning"]
     )
-    stager.load_state_dict(read_tensors(path))
+    fill(stager, read_tensors(path), path=path)
     return stager.eval().requires_grad_(False), about

@@ -12,7 +12,7 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
-from torch import Tensor
+from torch import Tensor, nn
 
 from somnoflow.models.errors import WeightsError
 
@@ -48,6 +48,26 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     with _whole(path):
         tensors: dict[str, Tensor] = load_file(path)
     return tensors
+
+
+def fill(module: nn.Module, tensors: Mapping[str, Tensor], *, path: Path) -> None:
+    """Give a module the weights of a file; raise `WeightsError` where they do not fit it."""
+    wanted = module.state_dict()
+    wrong = [
+        f"{name} {_shape(tensors.get(name))} instead of {_shape(wanted.get(name))}"
+        for name in sorted({*tensors, *wanted})
+        if _shape(tensors.get(name)) != _shape(wanted.get(name))
+    ]
+    if wrong:
+        raise WeightsError(
+            f"{path} does not hold the weights that its description promises: {len(wrong)} of "
+            f"{len(wanted)} differ, {wrong[0]} the first; remove it and train it again"
+        )
+    module.load_state_dict(tensors)
+
+
+def _shape(tensor: Tensor | None) -> str:
+    return "absent" if tensor is None else str(tuple(tensor.shape))
 
 
 @contextmanager
