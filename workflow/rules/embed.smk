@@ -7,12 +7,12 @@ rule embed:
         packed=plan.all_shards(paths.packed_index),
     output:
         index=paths.embeddings,
-    wildcard_constraints:
-        encoder=r"neuronet(-[a-z0-9]+)?",
     log:
         paths.log("embed", "encoder", "channel", "fold"),
     benchmark:
         paths.benchmark("embed", "encoder", "channel", "fold")
+    wildcard_constraints:
+        encoder=r"neuronet(-[a-z0-9]+)?",
     conda:
         "../../envs/somnoflow.yaml"
     threads: 1
