@@ -72,6 +72,8 @@ def arguments_of(plan: Plan) -> dict[str, dict[str, Any]]:
             "encoder": paths.encoder,
             "training": paths.pretraining,
             "resume": paths.resume,
+            "tensorboard": paths.tensorboard,
+            "name": "{encoder}/{channel}",
             "fold": 0,
             "gpus": 0,
             "threads": 2,
@@ -80,6 +82,7 @@ def arguments_of(plan: Plan) -> dict[str, dict[str, Any]]:
     wildcards = {
         "dataset": "simulated",
         "shard": "0",
+        "encoder": plan.config.pretrain.encoders[0],
         "channel": plan.config.pretrain.channels[0],
         "fold": "0",
     }

@@ -158,5 +158,5 @@ def test_config_names_a_typo_and_what_was_meant(
     lines = fail(capsys, "config", "--configfile", "mine.yaml")
     assert lines[1:] == [
         "  split.fold: no such key. Did you mean 'folds'? Known here: "
-        "folds, seed, unlabelled, validation"
+        "external, folds, seed, unlabelled, validation"
     ]

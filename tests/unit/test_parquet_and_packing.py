@@ -397,7 +397,7 @@ def test_unknown_channels_and_different_lengths_are_refused(tmp_path: Path) -> N
     )
     with pytest.raises(ValueError, match="holds the channels EEG_C4, EOG_L, wanted ECG"):
         PackedEpochs([packed], channels=["ECG"])
-    with pytest.raises(ValueError, match="shards differ in samples per epoch"):
+    with pytest.raises(ValueError, match="shards differ in sampling rate"):
         PackedEpochs([packed, pack_shard(tmp_path, other, shard=1)], channels=["EEG_C4"])
     with pytest.raises(ValueError, match="no packed shard was given"):
         PackedEpochs([], channels=["EEG_C4"])

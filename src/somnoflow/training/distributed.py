@@ -8,6 +8,7 @@ hence a sum over processes in the forward pass has the sum of their gradients as
 
 import logging
 import os
+import signal
 import socket
 import traceback
 from collections.abc import Callable, Sequence
@@ -210,14 +211,16 @@ def _watch(running: dict[Connection, SpawnProcess]) -> None:
 def _raise(errors: Sequence[Exception], *, codes: Sequence[int], processes: int) -> None:
     if errors:
         raise errors[0]
-    if killed := [code for code in codes if code < 0]:
+    # A process that loses another one aborts: that is the cause only where there is no other.
+    killed = sorted((code for code in codes if code < 0), key=lambda c: c == -signal.SIGABRT)
+    if max(codes) > 0 and killed in ([], [-signal.SIGABRT]):
+        raise RuntimeError(f"one of {processes} processes ended with exit code {max(codes)}")
+    if killed:
         raise TrainingError(
             f"one of {processes} processes was ended by signal {-killed[0]}, such as for too much "
             "memory, and the others with it. The last finished pass is kept: start again, with "
             "fewer processes where memory was short"
         )
-    if any(codes):
-        raise RuntimeError(f"one of {processes} processes ended with exit code {max(codes)}")
 
 
 def _work(work: Callable[[Rank], None], rank: Rank, port: int, writer: Connection) -> None:

@@ -230,6 +230,7 @@ def _draw(trainer: pl.Trainer, row: Row) -> None:
     for logger in trainer.loggers:
         numbers = {name: value for name, value in row.items() if value is not None}
         logger.log_metrics(numbers, step=trainer.global_step)
+        logger.save()
         logger.experiment.flush()  # type: ignore[attr-defined]
 
 
