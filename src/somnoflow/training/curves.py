@@ -23,7 +23,10 @@ class Curves(TensorBoardLogger):
         if checkpoint is not None:
             state = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
             done = state["global_step"]
-        super().__init__(folder, name="", version="", purge_step=done + 1)
+        # Files are named by the second; a start in the same one would write over the last.
+        super().__init__(
+            folder, name="", version="", purge_step=done + 1, filename_suffix=f".{done}"
+        )
 
     def save(self) -> None:
         """Write what is not on disk yet; the settings stand with the weights and not here."""
