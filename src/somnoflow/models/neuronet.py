@@ -363,7 +363,10 @@ class NeuroNet(nn.Module):
         Nothing is masked and CLS is left out: it is what every head is trained on, chosen by and
         deployed with (defect N10).
         """
-        tokens = self.embed_frames(self.make_frames(epochs))  # (B, F, E)
+        return self.forward_tokens(self.embed_frames(self.make_frames(epochs)))
+
+    def forward_tokens(self, tokens: Tensor) -> Tensor:
+        """Give the feature (B, D) of epochs from all their frame tokens (B, F, E)."""
         x = self._encode(self.patch_embed(tokens) + self.positions)  # (B, 1 + F, D)
         return x[:, 1:].mean(dim=1)
 

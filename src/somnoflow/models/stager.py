@@ -85,22 +85,13 @@ class Stager(nn.Module):
         return self.head(padded, valid)
 
     def forward_features(self, epochs: Tensor) -> Tensor:
-        """Give the features (N, D) of epochs (N, T), all frames in one call of the backbone."""
-        with torch.set_grad_enabled(torch.is_grad_enabled() and self.tuning != "partial"):
-            x = self._to_last_mlp(epochs)  # (N, 1 + F, D)
-        last = self.encoder.encoder_blocks[-1]
-        x = x + last.mlp(last.norm2(x))  # type: ignore[operator]
-        return self.encoder.encoder_norm(x)[:, 1:].mean(dim=1)
+        """Give the features (N, D) of epochs (N, T), the encoder's own.
 
-    def _to_last_mlp(self, epochs: Tensor) -> Tensor:
-        """Encode epochs (N, T) up to the MLP of the last block: what `partial` freezes."""
-        tokens = self.encoder.embed_frames(self.encoder.make_frames(epochs))  # (N, F, E)
-        x = self.encoder.patch_embed(tokens) + self.encoder.positions  # (N, F, D)
-        x = torch.cat([self.encoder.cls_token.expand(len(x), -1, -1), x], dim=1)
-        *blocks, last = self.encoder.encoder_blocks
-        for block in blocks:
-            x = block(x)
-        return x + last.attn(last.norm1(x))  # type: ignore[operator]
+        With `partial` all that comes before the last MLP is frozen, so torch records nothing of it.
+        """
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self.tuning != "partial"):
+            tokens = self.encoder.embed_frames(self.encoder.make_frames(epochs))  # (N, F, E)
+        return self.encoder.forward_tokens(tokens)
 
     def frozen(self) -> Iterator[tuple[str, Tensor]]:
         """Give all that training must not change: parameters, and the buffers beside them."""
