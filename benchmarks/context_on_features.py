@@ -45,12 +45,11 @@ from somnoflow.data.windows import run_starts
 from somnoflow.evaluate.bootstrap import intervals
 from somnoflow.evaluate.confusion import agreement
 from somnoflow.io.atomic import atomic, write_json
-from somnoflow.models.context import CONTEXTS, ContextHead
-from somnoflow.models.heads import describe_context, load_head
+from somnoflow.models.context import CONTEXTS
+from somnoflow.models.heads import load_head
 from somnoflow.stages import STAGE_NAMES
-from somnoflow.training.contexts import training_windows, validation_windows
+from somnoflow.training.contexts import fit_context
 from somnoflow.training.device import prepare
-from somnoflow.training.supervised import fit_windows
 
 K = len(STAGE_NAMES)
 CHANNELS = {"three": ["Fpz-Cz__*", "Pz-Oz__*", "EOG__*"], "Fpz-Cz": ["Fpz-Cz__*"]}
@@ -63,6 +62,7 @@ RECIPE = Context(
     stride=50,
     width=96,
     dropout=0.4,
+    input_dropout=0.3,
     passes=4,
     batch_size=24,
     learning_rate=3e-3,
@@ -71,7 +71,6 @@ RECIPE = Context(
 # Attention wants smaller steps, and its 2048 inner units make a pass dear.
 ATTENDING = {"stride": 100, "learning_rate": 1e-3}
 BINS = 12
-INPUT_DROPOUT = 0.3
 SCORE_STRIDE = 50
 TREES = 150
 NEIGHBOURS = (-2, -1, 1, 2)
@@ -126,31 +125,19 @@ def deal(features: FeatureTable) -> list[dict[str, Any]]:
 
 def score_context(name: str, fold: Fold, *, recipe: Context) -> tuple[Floats, dict[str, Any]]:
     """Train a context module, its pass chosen by the validation subjects; score the test epochs."""
-    train_epochs = fold.of("train")
-    train = training_windows(train_epochs, train_epochs.table.select(KEYS), cfg=recipe)
-    torch.manual_seed(SEED)
-    head = ContextHead(
-        train_epochs.dimension,
-        context=name,
-        width=recipe.width,
-        dropout=recipe.dropout,
-        input_dropout=INPUT_DROPOUT,
-        window=recipe.window,
-        seen=np.unique(train.known),
-    )
+    train = fold.of("train")
     with tempfile.TemporaryDirectory() as folder:
-        best, rows = fit_windows(
-            head,
-            train=train,
-            val=validation_windows(fold.of("val"), cfg=recipe),
+        best, rows = fit_context(
+            train,
+            fold.of("val"),
+            dimension=train.dimension,
+            labels=train.table.select(KEYS),
+            context=name,
             cfg=recipe,
-            section="RECIPE",
-            tensors=head.state_dict,
-            about=describe_context(head, {}),
             folder=Path(folder),
             device=torch.device("cpu"),
         )
-        trained = load_head(best, dimension=train_epochs.dimension)
+        trained = load_head(best, dimension=train.dimension)
     test = fold.of("test")
     starts = run_starts(test.table)
     found = trained.predict_proba(test.read(np.arange(len(starts))), starts, stride=SCORE_STRIDE)

@@ -30,10 +30,9 @@ from measuring import line, table
 from somnoflow.config.context import Context
 from somnoflow.data.windows import average, cut_windows, run_starts
 from somnoflow.models.context import ContextHead, K
-from somnoflow.models.heads import describe_context, load_head
-from somnoflow.training.contexts import build_head, training_windows, validation_windows
+from somnoflow.models.heads import load_head
+from somnoflow.training.contexts import fit_context
 from somnoflow.training.device import prepare
-from somnoflow.training.supervised import fit_windows
 
 # Rechtschaffen and Kales to AASM: S3 and S4 are N3; 6 is unscored.
 STAGES = {0: 0, 1: 1, 2: 2, 3: 3, 4: 3, 5: 4, 6: -1}
@@ -73,18 +72,15 @@ def read_features(path: Path) -> Features:
 def train(context: str, *, learning: Features, val: Features, cfg: Context) -> ContextHead:
     labels = learning.table.filter(pl.col("stage") >= 0)
     labels = labels.select("dataset", "subject", "recording", "epoch")
-    windows = training_windows(learning, labels, cfg=cfg)
     dimension = learning.values.shape[1]
-    head = build_head(dimension, context=context, cfg=cfg, stages=windows.known)
     with tempfile.TemporaryDirectory() as folder:
-        best, _ = fit_windows(
-            head,
-            train=windows,
-            val=validation_windows(val, cfg=cfg),
+        best, _ = fit_context(
+            learning,
+            val,
+            dimension=dimension,
+            labels=labels,
+            context=context,
             cfg=cfg,
-            section="heads.context",
-            tensors=head.state_dict,
-            about=describe_context(head, {}),
             folder=Path(folder),
             device=torch.device("cpu"),
         )

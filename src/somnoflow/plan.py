@@ -259,17 +259,14 @@ class Plan:
         for model in models:
             for fold in folds:
                 wildcards = {**model.wildcards, "fold": str(fold)}
-                for rule, pattern in (
-                    ("finetune" if model.tuning else "head", self.model_file(model)),
-                    ("score_tuned" if model.tuning else "score", self.paths.predictions),
-                ):
+                if model.tuning:
+                    trained, scored = ("finetune", self.paths.tuned), "score_tuned"
+                else:
+                    trained, scored = ("head", self.paths.head), "score"
+                for rule, pattern in (trained, (scored, self.paths.predictions)):
                     yield Artefact(rule, pattern.format(**wildcards), wildcards)
             path = self.paths.metrics.format(**model.wildcards)
             yield Artefact("evaluate", path, model.wildcards)
-
-    def model_file(self, model: ModelRow) -> str:
-        """Give the path pattern of a model's weights."""
-        return self.paths.tuned if model.tuning else self.paths.head
 
     def _require_known_datasets(self) -> None:
         known = sorted(path.parent.name for path in self._manifests.glob("*/dataset.yaml"))

@@ -1,6 +1,8 @@
 """Fine-tuning on signals and context heads on embeddings: what is trained, chosen and scored."""
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -288,13 +290,9 @@ class Killed(BaseException):
     """Stands for a kill inside this process."""
 
 
-@pytest.mark.parametrize("tuning", ["partial", "full"])
-def test_killed_tuning_ends_bit_equal(
-    shared: Cohort, encoder: Path, tmp_path: Path, request: pytest.FixtureRequest, tuning: str
-) -> None:
-    whole: Path = request.getfixturevalue(tuning)
-    cfg = make_slice(tuning, "mamba" if tuning == "partial" else "lstm")
-    monkeypatch: pytest.MonkeyPatch = request.getfixturevalue("monkeypatch")
+@contextmanager
+def killed_in_training(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let the training inside be killed at the second step of its second pass."""
     plain = Supervised.training_step
 
     def killed(self: Supervised, batch: Batch, batch_idx: int) -> torch.Tensor:
@@ -305,7 +303,18 @@ def test_killed_tuning_ends_bit_equal(
     with monkeypatch.context() as patch:
         patch.setattr(Supervised, "training_step", killed)
         with pytest.raises(Killed):
-            run(shared, encoder, tmp_path, cfg=cfg)
+            yield
+
+
+@pytest.mark.parametrize("tuning", ["partial", "full"])
+def test_killed_tuning_ends_bit_equal(
+    shared: Cohort, encoder: Path, tmp_path: Path, request: pytest.FixtureRequest, tuning: str
+) -> None:
+    whole: Path = request.getfixturevalue(tuning)
+    cfg = make_slice(tuning, "mamba" if tuning == "partial" else "lstm")
+    monkeypatch: pytest.MonkeyPatch = request.getfixturevalue("monkeypatch")
+    with killed_in_training(monkeypatch):
+        run(shared, encoder, tmp_path, cfg=cfg)
     assert not (tmp_path / "model.safetensors").exists()
     assert len(list((tmp_path / "resume").rglob("last.ckpt"))) == 1
     assert files(run(shared, encoder, tmp_path, cfg=cfg)) == files(whole)
@@ -432,14 +441,14 @@ def test_scoring_holds_one_recording_at_a_time(
     from somnoflow.training import tuned_scoring
 
     seen = []
-    encode = tuned_scoring.encode
+    embed_rows = tuned_scoring.embed_rows
     monkeypatch.setattr(tuned_scoring, "BATCH", 4)
     monkeypatch.setattr(
         tuned_scoring,
-        "encode",
-        lambda stager, epochs, rows: (
+        "embed_rows",
+        lambda model, epochs, rows, **options: (
             seen.append(epochs.table["recording"][rows].unique().to_list())
-            or encode(stager, epochs, rows)
+            or embed_rows(model, epochs, rows, **options)
         ),
     )
     whole = run_score(shared, partial)
@@ -541,17 +550,8 @@ def test_a_killed_context_head_ends_bit_equal(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    plain = Supervised.training_step
-
-    def killed(self: Supervised, batch: Batch, batch_idx: int) -> torch.Tensor:
-        if (self.current_epoch, batch_idx) == (1, 1):
-            raise Killed
-        return plain(self, batch, batch_idx)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Supervised, "training_step", killed)
-        with pytest.raises(Killed):
-            run_head(shared, embedded, tmp_path)
+    with killed_in_training(monkeypatch):
+        run_head(shared, embedded, tmp_path)
     run_head(shared, embedded, tmp_path)
     for name in ("head.safetensors", "training.csv"):
         assert (tmp_path / name).read_bytes() == (context_head / name).read_bytes()

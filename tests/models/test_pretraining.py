@@ -44,7 +44,9 @@ def make_slice(
     )
 
 
-def run(cohort: Cohort, folder: Path, **changes: object) -> Path:
+def run(
+    cohort: Cohort, folder: Path, *, cfg: PretrainSlice | None = None, **changes: object
+) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     pretrain(
         packed=cohort.packed,
@@ -57,7 +59,7 @@ def run(cohort: Cohort, folder: Path, **changes: object) -> Path:
         fold=0,
         gpus=0,
         threads=1,
-        cfg=make_slice(**changes),
+        cfg=cfg or make_slice(**changes),
     )
     return folder
 
@@ -413,19 +415,32 @@ def test_a_kill_inside_a_checkpoint_write_costs_one_pass(
     assert files(run(shared, tmp_path)) == files(whole)
 
 
-def test_a_kill_after_the_last_pass_costs_nothing(
-    shared: Cohort, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def never(*_: object) -> None:
+    """Stand in for a step of training that must not be taken."""
+    raise AssertionError("trained again")
+
+
+def run_to_a_full_disk(
+    shared: Cohort, folder: Path, monkeypatch: pytest.MonkeyPatch, **recipe: object
 ) -> None:
+    """Train to the last pass and find no room for the results."""
+
     def full(*_: object) -> None:
         raise OSError("disk full")
 
     with monkeypatch.context() as patch:
-        patch.setattr("somnoflow.commands.pretrain.shutil.copyfile", full)
+        patch.setattr("somnoflow.training.resume.shutil.copyfile", full)
         with pytest.raises(OSError, match="disk full"):
-            run(shared, tmp_path)
+            run(shared, folder, **recipe)
+
+
+def test_a_kill_after_the_last_pass_costs_nothing(
+    shared: Cohort, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_to_a_full_disk(shared, tmp_path, monkeypatch)
     assert checkpoints(tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr(Pretraining, "training_step", full)
+        patch.setattr(Pretraining, "training_step", never)
         assert files(run(shared, tmp_path)) == files(whole)
 
 
@@ -437,9 +452,6 @@ def test_a_finished_training_is_not_trained_again(
     (tmp_path / "encoder.safetensors").unlink()
     (tmp_path / "training.csv").unlink()
 
-    def never(*_: object) -> None:
-        raise AssertionError("trained again")
-
     monkeypatch.setattr(Pretraining, "training_step", never)
     assert files(run(shared, tmp_path)) == files(whole)
 
@@ -447,13 +459,7 @@ def test_a_finished_training_is_not_trained_again(
 def test_missing_best_weights_are_named(
     shared: Cohort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(*_: object) -> None:
-        raise OSError("disk full")
-
-    with monkeypatch.context() as patch:
-        patch.setattr("somnoflow.commands.pretrain.shutil.copyfile", full)
-        with pytest.raises(OSError, match="disk full"):
-            run(shared, tmp_path, passes=1)
+    run_to_a_full_disk(shared, tmp_path, monkeypatch, passes=1)
     next((tmp_path / "resume").glob("**/best-1.safetensors")).unlink()
     with pytest.raises(CheckpointError, match=r"best-1\.safetensors is missing .* Delete the"):
         run(shared, tmp_path, passes=1)
@@ -463,13 +469,7 @@ def test_missing_best_weights_are_named(
 def test_a_damaged_checkpoint_is_named(
     shared: Cohort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str
 ) -> None:
-    def full(*_: object) -> None:
-        raise OSError("disk full")
-
-    with monkeypatch.context() as patch:
-        patch.setattr("somnoflow.commands.pretrain.shutil.copyfile", full)
-        with pytest.raises(OSError, match="disk full"):
-            run(shared, tmp_path, passes=1)
+    run_to_a_full_disk(shared, tmp_path, monkeypatch, passes=1)
     (state,) = checkpoints(tmp_path)
     content = state.read_bytes()
     middle = len(content) // 2
@@ -606,19 +606,7 @@ def test_any_modality_rate_and_framing_trains(
 def test_another_sampling_rate_is_named(shared: Cohort, tmp_path: Path) -> None:
     cfg = make_slice().model_copy(update={"sampling_rate": 128})
     with pytest.raises(ValueError, match="is at 100 Hz, wanted 128 Hz"):
-        pretrain(
-            packed=shared.packed,
-            split=shared.split,
-            encoder=tmp_path / "e",
-            training=tmp_path / "t",
-            resume=tmp_path / "r",
-            tensorboard=tmp_path / "tb",
-            name="neuronet/EEG_C4",
-            fold=0,
-            gpus=0,
-            threads=1,
-            cfg=cfg,
-        )
+        run(shared, tmp_path, cfg=cfg)
 
 
 def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_pass(

@@ -29,7 +29,7 @@ from somnoflow.models.heads import load_head, write_context
 from somnoflow.models.pretrained import load_frozen
 from somnoflow.models.weights import read_tensors, write_weights
 from somnoflow.training.embedded import read_dimension, read_labelled, read_parts, to_matrix
-from somnoflow.training.embedding import embed_batch
+from somnoflow.training.embedding import embed_rows
 from somnoflow.training.initial import build_neuronet
 from somnoflow.training.roles import Roles, read_roles
 from somnoflow.training.scoring import gather_predictions, score_part
@@ -167,7 +167,7 @@ def test_frozen_weights_and_statistics_stay_as_they_are(shared: Cohort, encoder:
     model, _ = load_frozen(encoder)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     packed = PackedEpochs(shared.packed, channels=["EEG_C4"])
-    embed_batch(model, packed.read(np.arange(9))[:, 0], device=torch.device("cpu"))
+    embed_rows(model, packed, np.arange(9), batch_size=4, device=torch.device("cpu"))
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
     assert not any(module.training for module in model.modules())
     assert not any(p.requires_grad for p in model.parameters())

@@ -7,11 +7,10 @@ from typing import Any
 from somnoflow.config.embed import EmbedSlice
 from somnoflow.data.packed import PackedEpochs
 from somnoflow.entry import Input, Inputs, Output, command
-from somnoflow.io.atomic import write_json
-from somnoflow.io.digest import sha256_file
 from somnoflow.models.pretrained import load_frozen
 from somnoflow.training.device import choose_device, prepare
-from somnoflow.training.embedding import embed_shard, remove_stale
+from somnoflow.training.embedding import embed_shard, part_file, write_index
+from somnoflow.training.signals import require_fitting_shards
 
 log = logging.getLogger(__name__)
 
@@ -23,34 +22,19 @@ def embed(
     device = choose_device(gpus)
     prepare(device, threads=threads)
     model, about = load_frozen(encoder)
-    if about["channel"] != cfg.channel:
-        raise ValueError(f"{encoder} was trained on {about['channel']}, wanted {cfg.channel}")
+    require_fitting_shards(packed, channel=cfg.channel, encoder=model, about=about, of=encoder)
     model.to(device)
     # The index has a temporary name here, in the folder where it will stand.
     folder = index.parent
     parts: list[dict[str, Any]] = []
     for path in sorted(packed):
         shard = json.loads(path.read_text(encoding="utf-8"))
-        for name, found, wanted in (
-            ("Hz", shard["sampling_rate"], model.sampling_rate),
-            ("samples per epoch", shard["samples"], model.samples),
-        ):
-            if found != wanted:
-                raise ValueError(f"{path} has {found} {name}, {encoder} was trained on {wanted}")
-        file = f"dataset={shard['dataset']}/shard={shard['shard']}.parquet"
+        file = part_file(shard)
         epochs = PackedEpochs([path], channels=[cfg.channel])
         usable = embed_shard(model, epochs, folder / file, batch_size=cfg.batch_size, device=device)
         log.info("%s: %d of %d epochs embedded", file, usable, len(epochs))
-        parts.append(
-            {
-                "file": file,
-                "sha256": sha256_file(folder / file),
-                "epochs": len(epochs),
-                "usable": usable,
-            }
-        )
-    remove_stale(folder, keep=[part["file"] for part in parts])
-    write_json(index, {"made_by": "embed", "dimension": model.dimension, "parts": parts})
+        parts.append({"file": file, "epochs": len(epochs), "usable": usable})
+    write_index(index, made_by="embed", dimension=model.dimension, parts=parts)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import json
 import logging
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pyarrow as pa
@@ -17,9 +18,9 @@ from somnoflow.data.features import (
     standardise,
 )
 from somnoflow.entry import Input, Inputs, Output, command
-from somnoflow.io.atomic import atomic, write_json
-from somnoflow.io.digest import require_sha256, sha256_file
-from somnoflow.training.embedding import embedding_schema, remove_stale
+from somnoflow.io.atomic import atomic
+from somnoflow.io.digest import require_sha256
+from somnoflow.training.embedding import embedding_schema, part_file, write_index
 from somnoflow.training.roles import read_roles
 
 log = logging.getLogger(__name__)
@@ -38,22 +39,15 @@ def features(
     epochs = standardise(
         joined, train=roles.train, normalise=cfg.table.normalise, bins=cfg.table.bins
     )
-    folder, parts = index.parent, []
+    folder = index.parent
+    parts: list[dict[str, Any]] = []
     for path, shard in shards.items():
-        file = f"dataset={shard['dataset']}/shard={shard['shard']}.parquet"
+        file = part_file(shard)
         part = epochs.only(cohort[path]["subject"].unique())
         usable = write_part(folder / file, part)
         log.info("%s: %d of %d epochs have features", file, usable, len(part.table))
-        parts.append(
-            {
-                "file": file,
-                "sha256": sha256_file(folder / file),
-                "epochs": len(part.table),
-                "usable": usable,
-            }
-        )
-    remove_stale(folder, keep=[str(part["file"]) for part in parts])
-    write_json(index, {"made_by": "features", "dimension": epochs.dimension, "parts": parts})
+        parts.append({"file": file, "epochs": len(part.table), "usable": usable})
+    write_index(index, made_by="features", dimension=epochs.dimension, parts=parts)
 
 
 def write_part(path: Path, epochs: FeatureEpochs) -> int:

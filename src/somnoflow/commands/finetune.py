@@ -1,15 +1,13 @@
 """Train encoder and context module together on the labelled signals of a fold."""
 
-import shutil
 from pathlib import Path
 
 from somnoflow.config.finetune import FinetuneSlice
 from somnoflow.data.packed import PackedEpochs
 from somnoflow.data.subsets import read_labels
 from somnoflow.entry import Input, Inputs, Output, command
-from somnoflow.fingerprint import fingerprint
 from somnoflow.training.device import choose_device, prepare
-from somnoflow.training.resume import Resume, resume_key
+from somnoflow.training.resume import find_resume
 from somnoflow.training.roles import read_roles, require_subjects
 from somnoflow.training.tuning import SignalEpochs, start_encoder, tune
 
@@ -33,13 +31,8 @@ def finetune(
     device = choose_device(gpus)
     prepare(device, threads=threads)
     roles = read_roles(split, fold=fold)
-    key = resume_key(
-        code=fingerprint("somnoflow.commands.finetune"),
-        settings=cfg.model_dump(mode="json"),
-        inputs=[*packed, split, labels, *encoder],
-        fold=fold,
-    )
-    kept = Resume(resume / "finetune" / name / f"fold={fold}", key)
+    inputs = [*packed, split, labels, *encoder]
+    kept = find_resume(resume, stage="finetune", name=name, fold=fold, settings=cfg, inputs=inputs)
     if not kept.finished:
         start = start_encoder(encoder, cfg=cfg, packed=packed)
         train, val = (
@@ -58,8 +51,7 @@ def finetune(
             device=device,
         )
         kept.finish(best, rows)
-    shutil.copyfile(kept.weights, model)
-    shutil.copyfile(kept.training, training)
+    kept.copy(weights=model, training=training)
 
 
 if __name__ == "__main__":

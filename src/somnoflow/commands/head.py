@@ -1,20 +1,18 @@
 """Train a head on the scored epochs of a fold's training subjects."""
 
-import shutil
 from pathlib import Path
 
 from somnoflow.config.context import Context
 from somnoflow.config.heads import HeadSlice, Linear
 from somnoflow.data.subsets import read_labels
 from somnoflow.entry import Input, Output, command
-from somnoflow.fingerprint import fingerprint
 from somnoflow.models.heads import write_knn, write_linear
 from somnoflow.training.contexts import train_context
 from somnoflow.training.device import choose_device, prepare
 from somnoflow.training.embedded import read_labelled
 from somnoflow.training.history import write_history
 from somnoflow.training.probing import fit_knn, train_linear
-from somnoflow.training.resume import Resume, resume_key
+from somnoflow.training.resume import find_resume
 from somnoflow.training.roles import read_roles
 
 
@@ -40,13 +38,8 @@ def head(
     roles = read_roles(split, fold=fold)
     seen = read_labels(labels)
     if isinstance(cfg.recipe, Context):
-        key = resume_key(
-            code=fingerprint("somnoflow.commands.head"),
-            settings=cfg.model_dump(mode="json"),
-            inputs=[embeddings, split, labels],
-            fold=fold,
-        )
-        kept = Resume(resume / "head" / name / f"fold={fold}", key)
+        inputs = [embeddings, split, labels]
+        kept = find_resume(resume, stage="head", name=name, fold=fold, settings=cfg, inputs=inputs)
         if not kept.finished:
             best, rows = train_context(
                 embeddings,
@@ -58,8 +51,7 @@ def head(
                 device=device,
             )
             kept.finish(best, rows)
-        shutil.copyfile(kept.weights, head)
-        shutil.copyfile(kept.training, training)
+        kept.copy(weights=head, training=training)
         return
     train = read_labelled(embeddings, subjects=roles.train, labels=seen)
     val = read_labelled(embeddings, subjects=roles.val)

@@ -1,16 +1,14 @@
 """Train an encoder without labels on the pre-training subjects of a fold."""
 
-import shutil
 from functools import partial
 from pathlib import Path
 
 from somnoflow.config.pretrain import PretrainSlice
 from somnoflow.entry import Input, Inputs, Output, command
-from somnoflow.fingerprint import fingerprint
 from somnoflow.training.device import choose_device, choose_processes
 from somnoflow.training.distributed import launch
 from somnoflow.training.pretraining import Job, train
-from somnoflow.training.resume import Resume, resume_key
+from somnoflow.training.resume import find_resume
 from somnoflow.training.roles import read_roles
 
 
@@ -31,27 +29,22 @@ def pretrain(
 ) -> None:
     """Pre-train NeuroNet and keep the pass that is best on the validation subjects."""
     device = choose_device(gpus)
-    key = resume_key(
-        code=fingerprint("somnoflow.commands.pretrain"),
-        settings=cfg.model_dump(mode="json"),
-        inputs=[*packed, split],
-        fold=fold,
+    kept = find_resume(
+        resume, stage="pretrain", name=name, fold=fold, settings=cfg, inputs=[*packed, split]
     )
-    kept = Resume(resume / "pretrain" / name / f"fold={fold}", key)
     job = Job(
         packed=tuple(packed),
         roles=read_roles(split, fold=fold),
         cfg=cfg,
         kept=kept,
-        curves=tensorboard / name / f"fold={fold}" / key,
+        curves=tensorboard / name / f"fold={fold}" / kept.folder.name,
         device=device,
         threads=threads,
     )
     if not kept.finished:
         together = choose_processes(device, gpus=gpus, processes=processes)
         launch(partial(train, job=job), processes=together)
-    shutil.copyfile(kept.weights, encoder)
-    shutil.copyfile(kept.training, training)
+    kept.copy(weights=encoder, training=training)
 
 
 if __name__ == "__main__":

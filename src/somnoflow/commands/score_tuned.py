@@ -7,7 +7,7 @@ from somnoflow.models.stager import load_stager
 from somnoflow.training.device import choose_device, prepare
 from somnoflow.training.roles import read_roles
 from somnoflow.training.scoring import gather_predictions, write_predictions
-from somnoflow.training.signals import SignalEpochs, require_fitting_shards
+from somnoflow.training.signals import require_fitting_shards
 from somnoflow.training.tuned_scoring import score_recordings
 
 
@@ -30,7 +30,7 @@ def score_tuned(
     require_fitting_shards(packed, encoder=stager.encoder, about=about, of=model)
     stager.to(device)
     epochs = PackedEpochs(packed, channels=[about["channel"]], subjects=[*roles.val, *roles.test])
-    parts = score_recordings(stager, SignalEpochs(epochs), stride=cfg.stride)
+    parts = score_recordings(stager, epochs, stride=cfg.stride)
     table = gather_predictions(parts, roles=roles, fold=fold, where="the packed shards")
     write_predictions(predictions, table)
 

@@ -70,7 +70,7 @@ class Config(Section):
     features: dict[str, Features] = Field(
         default={},
         description="Tables of precomputed features, by a name of yours; the frozen heads are "
-        "trained on each as on an encoder's embeddings. See docs/datasets.md.",
+        "trained on each as on an encoder's embeddings. See docs/models.md.",
     )
     heads: Heads = Heads()
     finetune: Finetune = Finetune()

@@ -81,13 +81,40 @@ def train_context(
     def read(subjects: Collection[str]) -> EmbeddedEpochs:
         return EmbeddedEpochs(embeddings, subjects=subjects)
 
-    epochs = read(roles.train)
-    train = training_windows(epochs, labels, cfg=cfg)
-    head = build_head(epochs.dimension, context=context, cfg=cfg, stages=train.known)
+    train = read(roles.train)
+    return fit_context(
+        train,
+        read(roles.val),
+        dimension=train.dimension,
+        labels=labels,
+        context=context,
+        cfg=cfg,
+        folder=folder,
+        device=device,
+    )
+
+
+def fit_context(
+    train: Epochs,
+    val: Epochs,
+    *,
+    dimension: int,
+    labels: pl.DataFrame,
+    context: str,
+    cfg: Context,
+    folder: Path,
+    device: torch.device,
+) -> tuple[Path, list[dict[str, Any]]]:
+    """Train a context head on features of D = `dimension`, or continue; as `train_context`.
+
+    `train` and `val` are epochs of those to train on, and of those who choose the pass.
+    """
+    windows = training_windows(train, labels, cfg=cfg)
+    head = build_head(dimension, context=context, cfg=cfg, stages=windows.known)
     return fit_windows(
         head,
-        train=train,
-        val=validation_windows(read(roles.val), cfg=cfg),
+        train=windows,
+        val=validation_windows(val, cfg=cfg),
         cfg=cfg,
         section="heads.context",
         tensors=head.state_dict,

@@ -9,9 +9,8 @@ import torch
 from somnoflow.data.packed import PackedEpochs, Rows
 from somnoflow.models.heads import KnnProbe
 from somnoflow.models.neuronet import NeuroNet
-from somnoflow.training.embedding import embed_batch
+from somnoflow.training.embedding import embed_rows
 from somnoflow.training.errors import TrainingError
-from somnoflow.training.reading import read_finite
 from somnoflow.training.seeds import NEIGHBOURS, numpy_generator
 from somnoflow.training.validation import require_stages, validation_scores
 
@@ -78,10 +77,7 @@ class NeighboursProbe:
         return float(scores["val_macro_f1"])
 
     def _embed(self, model: NeuroNet, epochs: PackedEpochs, rows: Rows) -> npt.NDArray[np.float32]:
-        parts = [rows[first : first + BATCH] for first in range(0, len(rows), BATCH)]
-        return np.concatenate(
-            [embed_batch(model, read_finite(epochs, part), device=self._device) for part in parts]
-        )
+        return embed_rows(model, epochs, rows, batch_size=BATCH, device=self._device)
 
 
 def _stages(epochs: PackedEpochs, rows: Rows) -> npt.NDArray[np.int64]:

@@ -20,7 +20,9 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
+from pydantic import BaseModel
 
+from somnoflow.fingerprint import fingerprint
 from somnoflow.io.atomic import atomic
 from somnoflow.io.digest import sha256_file, sha256_json
 from somnoflow.models.weights import write_weights
@@ -96,6 +98,40 @@ class Resume:
                 shutil.rmtree(other)
         best.unlink()
         (self.folder / CHECKPOINT).unlink()
+
+    def copy(self, *, weights: Path, training: Path) -> None:
+        """Copy the two results to where the workflow wants them."""
+        shutil.copyfile(self.weights, weights)
+        shutil.copyfile(self.training, training)
+
+
+def find_resume(
+    home: Path, *, stage: str, name: str, fold: int, settings: BaseModel, inputs: list[Path]
+) -> Resume:
+    """Give the folder of the training that a stage's code, settings and inputs decide.
+
+    Parameters
+    ----------
+    home
+        Folder of all trainings that can be continued.
+    stage
+        Module in `somnoflow.commands`.
+    name
+        Which model, as in its path.
+    fold
+        Fold of the split.
+    settings
+        The stage's slice of the configuration.
+    inputs
+        Its input files.
+    """
+    key = resume_key(
+        code=fingerprint(f"somnoflow.commands.{stage}"),
+        settings=settings.model_dump(mode="json"),
+        inputs=inputs,
+        fold=fold,
+    )
+    return Resume(home / stage / name / f"fold={fold}", key)
 
 
 def resume_key(*, code: str, settings: Mapping[str, Any], inputs: list[Path], fold: int) -> str:
@@ -230,7 +266,6 @@ def _draw(trainer: pl.Trainer, row: Row) -> None:
     for logger in trainer.loggers:
         numbers = {name: value for name, value in row.items() if value is not None}
         logger.log_metrics(numbers, step=trainer.global_step)
-        logger.save()
         logger.experiment.flush()  # type: ignore[attr-defined]
 
 

@@ -90,7 +90,7 @@ def run_passes(
     done = checkpoints.find_checkpoint()
     # A bar is for a person who watches; a log gets one line per pass.
     bar = [PassBar()] if sys.stdout.isatty() and sys.stderr.isatty() else []
-    with quiet_lightning():
+    with _quiet_lightning():
         trainer = pl.Trainer(
             accelerator="gpu" if device.type == "cuda" else "cpu",
             devices=processes,
@@ -130,7 +130,7 @@ def run_passes(
 
 
 @contextmanager
-def quiet_lightning() -> Iterator[None]:
+def _quiet_lightning() -> Iterator[None]:
     """Hide what Lightning says about choices that were made here on purpose."""
     with warnings.catch_warnings():
         # A batch is read in half a millisecond: worker processes would only cost memory.
