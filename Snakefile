@@ -24,11 +24,12 @@ wildcard_constraints:
     shard=r"\d+",
     fold=r"\d+",
     channel=r"[A-Za-z0-9_]+",
-    encoder=r"neuronet(-[a-z0-9]+)?|features",
+    encoder=r"neuronet(-[a-z0-9]+)?|unimodal|synthsleepnet|features",
     table=r"[a-z0-9_]+",
     head=r"[a-z0-9_]+",
-    tuning=r"partial|full|scratch",
+    tuning=r"partial|full|scratch|lora",
     method=r"[a-z0-9_-]+",
+    task=r"staging|apnea|hypopnea|respiratory",
     labels=r"[a-z0-9.-]+",
 
 
@@ -41,11 +42,14 @@ include: "workflow/rules/pack.smk"
 include: "workflow/rules/split.smk"
 include: "workflow/rules/subset.smk"
 include: "workflow/rules/pretrain.smk"
+include: "workflow/rules/fuse.smk"
 include: "workflow/rules/embed.smk"
+include: "workflow/rules/project.smk"
 include: "workflow/rules/features.smk"
 include: "workflow/rules/head.smk"
 include: "workflow/rules/finetune.smk"
 include: "workflow/rules/score.smk"
+include: "workflow/rules/ablate.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/report.smk"
 

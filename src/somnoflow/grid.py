@@ -1,8 +1,9 @@
 """Which models a configuration trains: one row of the report each.
 
-A row has the encoder (`neuronet`, `neuronet-<variant>`, or `features`), the channel or table that
-it reads, the method on it (a head on frozen embeddings, or `<tuning>-<context module>`) and the
-labels it may see (`all`, or the name of a subset).
+A row has the encoder (`neuronet`, `neuronet-<variant>`, `unimodal`, `synthsleepnet`, or
+`features`), what it reads (a channel, a modality, a fusion, or a table), the method on it (a head
+on frozen embeddings, or `<tuning>-<context module>`), the task, and the labels it may see (`all`,
+or the name of a subset).
 """
 
 from collections.abc import Iterator
@@ -11,6 +12,8 @@ from dataclasses import dataclass
 from somnoflow.config.pretrain import BASE
 from somnoflow.config.root import Config
 from somnoflow.config.subset import ALL
+from somnoflow.config.synthsleepnet import LORA, SYNTHSLEEPNET
+from somnoflow.config.unimodal import UNIMODAL
 
 FEATURES = "features"
 
@@ -22,6 +25,7 @@ class ModelRow:
     encoder: str
     channel: str
     method: str
+    task: str
     labels: str
 
     @property
@@ -41,30 +45,85 @@ class ModelRow:
             "encoder": self.encoder,
             "channel": self.channel,
             "method": self.method,
+            "task": self.task,
             "labels": self.labels,
             "tuning": self.tuning,
             "head": self.head,
         }
 
 
+@dataclass(frozen=True)
+class Encoder:
+    """One pre-trained encoder and what it reads; its fields are wildcards of the paths."""
+
+    encoder: str
+    channel: str
+
+    @property
+    def wildcards(self) -> dict[str, str]:
+        """What fills a path pattern, but for the fold."""
+        return {"encoder": self.encoder, "channel": self.channel}
+
+
+def encoders(config: Config) -> list[Encoder]:
+    """Give all encoders that are pre-trained; those of single modalities before their fusions."""
+    single = config.unimodal.modalities if config.synthsleepnet.fusions else {}
+    if config.unimodal.tasks:
+        single = config.unimodal.modalities
+    return [
+        *(
+            Encoder(name, channel)
+            for channel in config.pretrain.channels
+            for name in config.pretrain.encoders
+        ),
+        *(Encoder(UNIMODAL, modality) for modality in single),
+        *(Encoder(SYNTHSLEEPNET, fusion) for fusion in config.synthsleepnet.fusions),
+    ]
+
+
 def whole_rows(config: Config) -> Iterator[ModelRow]:
     """Give the models that see all labels; variants and tables get frozen heads only."""
-    for channel in config.pretrain.channels:
-        for encoder in config.pretrain.encoders:
-            tuned = config.finetune.names if encoder == BASE else []
-            for method in (*config.heads.names, *tuned):
-                yield ModelRow(encoder, channel, method, ALL)
-    for table in config.features:
-        for head in config.heads.names:
-            yield ModelRow(FEATURES, table, head, ALL)
+    for task in config.heads.tasks:
+        for channel in config.pretrain.channels:
+            for encoder in config.pretrain.encoders:
+                tuned = config.finetune.names if encoder == BASE else []
+                for method in (*config.heads.names, *tuned):
+                    yield ModelRow(encoder, channel, method, task, ALL)
+        for table in config.features if task == "staging" else ():
+            for head in config.heads.names:
+                yield ModelRow(FEATURES, table, head, task, ALL)
+    for task in config.unimodal.tasks:
+        for modality in config.unimodal.modalities:
+            for head in config.unimodal.heads:
+                yield ModelRow(UNIMODAL, modality, head, task, ALL)
+    for task in config.synthsleepnet.tasks:
+        for fusion in config.synthsleepnet.fusions:
+            for method in config.synthsleepnet.methods:
+                yield ModelRow(SYNTHSLEEPNET, fusion, method, task, ALL)
 
 
 def subset_rows(config: Config) -> Iterator[ModelRow]:
     """Give the models of the label efficiency curves."""
-    for channel in config.pretrain.channels:
-        for method in config.label_efficiency.methods:
-            for labels in config.label_efficiency.subsets:
-                yield ModelRow(BASE, channel, method, labels)
+    curves = config.label_efficiency
+    for encoder, channels, tasks in (
+        (BASE, config.pretrain.channels, config.heads.tasks),
+        (UNIMODAL, config.unimodal.modalities, config.unimodal.tasks),
+        (SYNTHSLEEPNET, config.synthsleepnet.fusions, config.synthsleepnet.tasks),
+    ):
+        for task in tasks if encoder in curves.encoders else ():
+            for channel in channels:
+                for method in curves.methods:
+                    if _has(encoder, method):
+                        for labels in curves.subsets:
+                            yield ModelRow(encoder, channel, method, task, labels)
+
+
+def _has(encoder: str, method: str) -> bool:
+    """Tell whether an encoder is tuned as a method asks; every encoder has frozen heads."""
+    tuning = method.rpartition("-")[0]
+    if not tuning:
+        return True
+    return encoder == (SYNTHSLEEPNET if tuning == LORA else BASE)
 
 
 def rows(config: Config) -> list[ModelRow]:

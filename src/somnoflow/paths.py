@@ -8,10 +8,11 @@ from pathlib import Path
 _SHARD = "dataset={dataset}/shard={shard}"
 _ENCODER = "{encoder}/{channel}"
 _FOLD = "fold={fold}"
-_LABELS = "labels={labels}"
+_LABELS = "task={task}/labels={labels}"
 _HEAD = f"heads/{_ENCODER}/{{head}}/{_LABELS}/{_FOLD}"
 _TUNED = f"heads/{_ENCODER}/{{tuning}}-{{head}}/{_LABELS}/{_FOLD}"
 _METHOD = f"{_ENCODER}/{{method}}/{_LABELS}"
+_FUSION = "synthsleepnet/{channel}"
 
 
 class Paths:
@@ -39,6 +40,11 @@ class Paths:
         self.encoder = self._at(f"pretrain/{_ENCODER}/{_FOLD}/encoder.safetensors")
         self.pretraining = self._at(f"pretrain/{_ENCODER}/{_FOLD}/training.csv")
         self.embeddings = self._at(f"embeddings/{_ENCODER}/{_FOLD}/index.json")
+        self.fused = self._at(f"pretrain/{_FUSION}/{_FOLD}/encoder.safetensors")
+        self.fusing = self._at(f"pretrain/{_FUSION}/{_FOLD}/training.csv")
+        self.projection = self._at(f"projection/{_ENCODER}/{_FOLD}/projection.parquet")
+        self.ablated = self._at(f"ablation/{_FUSION}/{_FOLD}/counts.parquet")
+        self.ablation = self._at(f"ablation/{_FUSION}/metrics.json")
         self.features = self._at(f"embeddings/features/{{table}}/{_FOLD}/index.json")
         self.head = self._at(f"{_HEAD}/head.safetensors")
         self.head_training = self._at(f"{_HEAD}/training.csv")

@@ -19,9 +19,9 @@ from somnoflow.config.dataset import CheckSlice, Dataset, FetchSlice, Selection
 from somnoflow.config.dataset_file import read_dataset
 from somnoflow.config.embed import EmbedSlice
 from somnoflow.config.features import FeaturesSlice
-from somnoflow.config.finetune import FinetuneSlice
+from somnoflow.config.finetune import SCRATCH, FinetuneSlice
 from somnoflow.config.folder import expand
-from somnoflow.config.heads import HeadSlice, ProbeName
+from somnoflow.config.heads import HeadSlice, Linear, ProbeName
 from somnoflow.config.index import IndexSlice
 from somnoflow.config.parse import ParseSlice
 from somnoflow.config.pretrain import PretrainSlice, Recipe
@@ -29,11 +29,21 @@ from somnoflow.config.root import Config, read_config, resolve_folder
 from somnoflow.config.score import ScoreSlice
 from somnoflow.config.simulate import SimulateSlice
 from somnoflow.config.subset import ALL, SubsetSlice, read_subset
+from somnoflow.config.synthsleepnet import (
+    LORA,
+    SYNTHSLEEPNET,
+    AblateSlice,
+    FusedFinetuneSlice,
+    FuseSlice,
+)
+from somnoflow.config.tasks import TaskName
+from somnoflow.config.unimodal import UNIMODAL, modality_of
 from somnoflow.fingerprint import fingerprint
-from somnoflow.grid import ModelRow, rows, subset_rows, whole_rows
+from somnoflow.grid import ModelRow, encoders, rows, subset_rows, whole_rows
 from somnoflow.io.manifest import iterate_manifest, select_rows, shard_digests, shard_of
 from somnoflow.io.rawstate import changes, unchecked
 from somnoflow.paths import Paths
+from somnoflow.tasks import TASKS
 
 Wildcards = Mapping[str, str]
 
@@ -76,13 +86,18 @@ class Plan:
             "split": lambda _: self.config.split,
             "subset": self._subset,
             "pretrain": self._pretrain,
+            "fuse": self._fuse,
             "embed": self._embed,
             "features": self._features,
             "head": self._head,
             "finetune": self._finetune,
             "score": self._score,
             "score_tuned": self._score_tuned,
+            "ablate": lambda _: AblateSlice(),
+            "project": lambda _: self.config.projection,
             "evaluate": lambda _: self.config.evaluate,
+            "evaluate_events": lambda _: self.config.evaluate,
+            "evaluate_ablation": lambda _: self.config.evaluate,
             "report": lambda _: self.config.report,
         }
 
@@ -143,10 +158,47 @@ class Plan:
     def all_encoders(self, pattern: str) -> list[str]:
         """Fill in encoder, channel and fold of a path pattern with all that are pre-trained."""
         return [
-            pattern.format(encoder=encoder, channel=channel, fold=fold)
-            for channel in self.config.pretrain.channels
-            for encoder in self.config.pretrain.encoders
+            pattern.format(**encoder.wildcards, fold=fold)
+            for encoder in encoders(self.config)
             for fold in range(self.config.split.folds)
+        ]
+
+    def fused(self, wildcards: Wildcards) -> list[str]:
+        """Give the encoders of the modalities of a fusion's channels."""
+        channels = self.config.synthsleepnet.fusions[wildcards["channel"]]
+        modalities = dict.fromkeys(modality_of(channel) for channel in channels)
+        return [
+            self.paths.encoder.format(encoder=UNIMODAL, channel=modality, fold=wildcards["fold"])
+            for modality in modalities
+        ]
+
+    def ablations(self) -> list[str]:
+        """Give the results of leaving modalities out of each fusion whose stages are scored."""
+        return [self.paths.ablation.format(channel=name) for name in self._ablated()]
+
+    def ablated(self, wildcards: Wildcards) -> list[str]:
+        """Give what one fusion's modalities left out are judged by, one file per fold."""
+        return [
+            self.paths.ablated.format(channel=wildcards["channel"], fold=fold)
+            for fold in range(self.config.split.folds)
+        ]
+
+    def ablated_head(self, wildcards: Wildcards) -> str:
+        """Give the head that stages are scored with when modalities are left out."""
+        row = ModelRow(SYNTHSLEEPNET, wildcards["channel"], "linear", "staging", ALL)
+        return self.paths.head.format(**row.wildcards, fold=wildcards["fold"])
+
+    def _ablated(self) -> list[str]:
+        fused = self.config.synthsleepnet
+        if "linear" not in fused.methods or "staging" not in fused.tasks:
+            return []
+        return [name for name, channels in fused.fusions.items() if len(channels) > 1]
+
+    def projections(self) -> list[str]:
+        """Give the pictures of the fused embeddings, of the first fold."""
+        return [
+            self.paths.projection.format(encoder=SYNTHSLEEPNET, channel=name, fold=0)
+            for name in self.config.synthsleepnet.fusions
         ]
 
     def whole_models(self, pattern: str) -> list[str]:
@@ -158,10 +210,14 @@ class Plan:
         return self._fill(pattern, subset_rows(self.config))
 
     def subsets(self, pattern: str) -> list[str]:
-        """Fill in labels and fold of a path pattern for all subsets of the labels."""
-        names = self.config.label_efficiency.subsets if self.config.label_efficiency.methods else ()
+        """Fill in task, labels and fold of a path pattern for all labels that are drawn."""
+        drawn = dict.fromkeys((row.task, row.labels) for row in rows(self.config))
         folds = range(self.config.split.folds)
-        return [pattern.format(labels=name, fold=fold) for name in (ALL, *names) for fold in folds]
+        return [
+            pattern.format(task=task, labels=labels, fold=fold)
+            for task, labels in drawn
+            for fold in folds
+        ]
 
     def trained(self) -> list[str]:
         """Give the training tables of the heads and fine-tunings that see all labels."""
@@ -181,7 +237,7 @@ class Plan:
 
     def start(self, wildcards: Wildcards) -> list[str]:
         """Give the encoder that a fine-tuning starts from; from scratch there is none."""
-        if wildcards["tuning"] == "scratch":
+        if wildcards["tuning"] == SCRATCH:
             return []
         return [self.paths.encoder.format(**dict(wildcards))]
 
@@ -230,18 +286,19 @@ class Plan:
         yield from self._encoders()
         yield from self._tables()
         yield from self._models()
+        yield from self._pictures()
         yield Artefact("report", paths.report, {})
 
     def _encoders(self) -> Iterator[Artefact]:
-        for channel in self.config.pretrain.channels:
-            for encoder in self.config.pretrain.encoders:
-                for fold in range(self.config.split.folds):
-                    wildcards = {"encoder": encoder, "channel": channel, "fold": str(fold)}
-                    for rule, pattern in (
-                        ("pretrain", self.paths.encoder),
-                        ("embed", self.paths.embeddings),
-                    ):
-                        yield Artefact(rule, pattern.format(**wildcards), wildcards)
+        embedded = {(row.encoder, row.channel) for row in rows(self.config) if not row.tuning}
+        for encoder in encoders(self.config):
+            rule = "fuse" if encoder.encoder == SYNTHSLEEPNET else "pretrain"
+            for fold in range(self.config.split.folds):
+                wildcards = {**encoder.wildcards, "fold": str(fold)}
+                yield Artefact(rule, self.paths.encoder.format(**wildcards), wildcards)
+                if (encoder.encoder, encoder.channel) in embedded:
+                    path = self.paths.embeddings.format(**wildcards)
+                    yield Artefact("embed", path, wildcards)
 
     def _tables(self) -> Iterator[Artefact]:
         for name in self.config.features:
@@ -252,9 +309,9 @@ class Plan:
     def _models(self) -> Iterator[Artefact]:
         models = rows(self.config)
         folds = range(self.config.split.folds)
-        for labels in dict.fromkeys(model.labels for model in models):
+        for task, labels in dict.fromkeys((model.task, model.labels) for model in models):
             for fold in folds:
-                wildcards = {"labels": labels, "fold": str(fold)}
+                wildcards = {"task": task, "labels": labels, "fold": str(fold)}
                 yield Artefact("subset", self.paths.labels.format(**wildcards), wildcards)
         for model in models:
             for fold in folds:
@@ -266,7 +323,21 @@ class Plan:
                 for rule, pattern in (trained, (scored, self.paths.predictions)):
                     yield Artefact(rule, pattern.format(**wildcards), wildcards)
             path = self.paths.metrics.format(**model.wildcards)
-            yield Artefact("evaluate", path, model.wildcards)
+            judge = "evaluate_events" if TASKS[model.task].rare else "evaluate"
+            yield Artefact(judge, path, model.wildcards)
+
+    def _pictures(self) -> Iterator[Artefact]:
+        for name in self._ablated():
+            wildcards = {"channel": name}
+            for fold in range(self.config.split.folds):
+                one = {**wildcards, "fold": str(fold)}
+                yield Artefact("ablate", self.paths.ablated.format(**one), one)
+            path = self.paths.ablation.format(**wildcards)
+            yield Artefact("evaluate_ablation", path, wildcards)
+        for path in self.projections():
+            name = Path(path).parts[-3]
+            wildcards = {"encoder": SYNTHSLEEPNET, "channel": name, "fold": "0"}
+            yield Artefact("project", path, wildcards)
 
     def _require_known_datasets(self) -> None:
         known = sorted(path.parent.name for path in self._manifests.glob("*/dataset.yaml"))
@@ -390,13 +461,34 @@ class Plan:
         )
 
     def _subset(self, wildcards: Wildcards) -> SubsetSlice:
-        return read_subset(wildcards["labels"])
+        return read_subset(wildcards["labels"], task=_task(wildcards))
 
     def _pretrain(self, wildcards: Wildcards) -> PretrainSlice:
-        return PretrainSlice(
-            channel=wildcards["channel"],
+        name = wildcards["channel"]
+        if wildcards["encoder"] == UNIMODAL:
+            channels, recipe = self._unimodal(name)
+        else:
+            channels, recipe = [name], self.config.pretrain.recipe(wildcards["encoder"])
+        return PretrainSlice.model_validate(
+            {
+                "channel": name,
+                "channels": channels,
+                "sampling_rate": self.config.signals.sampling_rate,
+                "recipe": recipe.model_dump(),
+            }
+        )
+
+    def _unimodal(self, modality: str) -> tuple[list[str], Recipe]:
+        own = {str(name): channels for name, channels in self.config.unimodal.modalities.items()}
+        return list(own[modality]), self.config.unimodal.recipe
+
+    def _fuse(self, wildcards: Wildcards) -> FuseSlice:
+        name = wildcards["channel"]
+        return FuseSlice(
+            name=name,
+            channels=self.config.synthsleepnet.fusions[name],
             sampling_rate=self.config.signals.sampling_rate,
-            recipe=self.config.pretrain.recipe(wildcards["encoder"]),
+            recipe=self.config.synthsleepnet.recipe,
         )
 
     def _embed(self, wildcards: Wildcards) -> EmbedSlice:
@@ -409,17 +501,34 @@ class Plan:
     def _head(self, wildcards: Wildcards) -> HeadSlice:
         name, heads = wildcards["head"], self.config.heads
         recipe = getattr(heads, name) if name in get_args(ProbeName) else heads.context
-        return HeadSlice(name=name, recipe=_seeded(recipe, wildcards["labels"]))
+        hidden = None
+        if name == "linear" and wildcards["encoder"] in (UNIMODAL, SYNTHSLEEPNET):
+            deep = self.config.synthsleepnet.linear
+            recipe = Linear(**deep.model_dump(exclude={"hidden"}))
+            hidden = deep.hidden
+        return HeadSlice(
+            name=name,
+            task=_task(wildcards),
+            recipe=_seeded(recipe, wildcards["labels"]),
+            hidden=hidden,
+        )
 
-    def _finetune(self, wildcards: Wildcards) -> FinetuneSlice:
-        scratch = wildcards["tuning"] == "scratch"
+    def _finetune(self, wildcards: Wildcards) -> FinetuneSlice | FusedFinetuneSlice:
+        if wildcards["tuning"] == LORA:
+            return FusedFinetuneSlice(
+                name=wildcards["channel"],
+                task=_task(wildcards),
+                context=wildcards["head"],
+                recipe=_seeded(self.config.synthsleepnet.finetune, wildcards["labels"]),
+            )
         return FinetuneSlice(
             channel=wildcards["channel"],
             sampling_rate=self.config.signals.sampling_rate,
+            task=_task(wildcards),
             tuning=wildcards["tuning"],
             context=wildcards["head"],
             recipe=_seeded(self.config.finetune.recipe, wildcards["labels"]),
-            architecture=self._sizes() if scratch else None,
+            architecture=self._sizes() if wildcards["tuning"] == SCRATCH else None,
         )
 
     def _sizes(self) -> Recipe:
@@ -428,14 +537,24 @@ class Plan:
         return Recipe(**{name: getattr(self.config.pretrain, name) for name in taken})
 
     def _score(self, wildcards: Wildcards) -> ScoreSlice:
+        task = _task(wildcards)
         if wildcards["head"] in get_args(ProbeName):
-            return ScoreSlice(stride=1)
+            return ScoreSlice(task=task, stride=1)
         heads = self.config.heads
-        return ScoreSlice(stride=heads.score_stride or heads.context.window)
+        return ScoreSlice(task=task, stride=heads.score_stride or heads.context.window)
 
-    def _score_tuned(self, _: Wildcards) -> ScoreSlice:
-        tuned = self.config.finetune
-        return ScoreSlice(stride=tuned.score_stride or tuned.window)
+    def _score_tuned(self, wildcards: Wildcards) -> ScoreSlice:
+        if wildcards["tuning"] == LORA:
+            stride = self.config.synthsleepnet.finetune.window
+        else:
+            stride = self.config.finetune.score_stride or self.config.finetune.window
+        return ScoreSlice(task=_task(wildcards), stride=stride)
+
+
+def _task(wildcards: Wildcards) -> TaskName:
+    """Give the task of a job; Snakemake knows wildcards as text."""
+    name: TaskName = wildcards["task"]  # type: ignore[assignment]
+    return name
 
 
 def _seeded(recipe: Any, labels: str) -> Any:

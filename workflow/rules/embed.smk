@@ -12,7 +12,7 @@ rule embed:
     benchmark:
         paths.benchmark("embed", "encoder", "channel", "fold")
     wildcard_constraints:
-        encoder=r"neuronet(-[a-z0-9]+)?",
+        encoder=r"neuronet(-[a-z0-9]+)?|unimodal|synthsleepnet",
     conda:
         "../../envs/somnoflow.yaml"
     threads: 1

@@ -1,4 +1,4 @@
-# Compare predictions with the experts' labels on test subjects.
+# Compare predictions with the experts' labels on test subjects: stages, or respiratory events.
 
 
 rule evaluate:
@@ -8,9 +8,11 @@ rule evaluate:
         metrics=paths.metrics,
         recordings=paths.metrics_recordings,
     log:
-        paths.log("evaluate", "encoder", "channel", "method", "labels"),
+        paths.log("evaluate", "encoder", "channel", "method", "task", "labels"),
     benchmark:
-        paths.benchmark("evaluate", "encoder", "channel", "method", "labels")
+        paths.benchmark("evaluate", "encoder", "channel", "method", "task", "labels")
+    wildcard_constraints:
+        task="staging",
     conda:
         "../../envs/somnoflow.yaml"
     threads: 1
@@ -26,6 +28,43 @@ rule evaluate:
             --predictions {input.predictions:q} \
             --metrics {output.metrics:q} \
             --recordings {output.recordings:q} \
+            --cfg {params.cfg:q} \
+            --log {log:q}
+        """
+
+
+rule evaluate_events:
+    input:
+        predictions=plan.judged,
+        cohort=paths.recordings,
+    output:
+        metrics=paths.metrics,
+        recordings=paths.metrics_recordings,
+    log:
+        paths.log("evaluate_events", "encoder", "channel", "method", "task", "labels"),
+    benchmark:
+        paths.benchmark(
+            "evaluate_events", "encoder", "channel", "method", "task", "labels"
+        )
+    wildcard_constraints:
+        task="apnea|hypopnea|respiratory",
+    conda:
+        "../../envs/somnoflow.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        code=plan.code("evaluate_events"),
+        cfg=plan.cfg("evaluate_events"),
+    shell:
+        """
+        python -m somnoflow.commands.evaluate_events \
+            --predictions {input.predictions:q} \
+            --cohort {input.cohort:q} \
+            --metrics {output.metrics:q} \
+            --recordings {output.recordings:q} \
+            --task {wildcards.task} \
             --cfg {params.cfg:q} \
             --log {log:q}
         """

@@ -11,10 +11,26 @@ rule finetune:
         model=paths.tuned,
         training=paths.tuned_training,
     log:
-        paths.log("finetune", "encoder", "channel", "tuning", "head", "labels", "fold"),
+        paths.log(
+            "finetune",
+            "encoder",
+            "channel",
+            "tuning",
+            "head",
+            "task",
+            "labels",
+            "fold",
+        ),
     benchmark:
         paths.benchmark(
-            "finetune", "encoder", "channel", "tuning", "head", "labels", "fold"
+            "finetune",
+            "encoder",
+            "channel",
+            "tuning",
+            "head",
+            "task",
+            "labels",
+            "fold",
         )
     conda:
         "../../envs/somnoflow.yaml"
@@ -37,7 +53,7 @@ rule finetune:
             --model {output.model:q} \
             --training {output.training:q} \
             --resume {params.resume:q} \
-            --name {wildcards.encoder}/{wildcards.channel}/{wildcards.tuning}-{wildcards.head}/labels={wildcards.labels} \
+            --name {wildcards.encoder}/{wildcards.channel}/{wildcards.tuning}-{wildcards.head}/task={wildcards.task}/labels={wildcards.labels} \
             --fold {wildcards.fold} \
             --gpus {resources.gpu} \
             --threads {threads} \

@@ -10,9 +10,9 @@ rule head:
         head=paths.head,
         training=paths.head_training,
     log:
-        paths.log("head", "encoder", "channel", "head", "labels", "fold"),
+        paths.log("head", "encoder", "channel", "head", "task", "labels", "fold"),
     benchmark:
-        paths.benchmark("head", "encoder", "channel", "head", "labels", "fold")
+        paths.benchmark("head", "encoder", "channel", "head", "task", "labels", "fold")
     conda:
         "../../envs/somnoflow.yaml"
     threads: 1
@@ -32,7 +32,7 @@ rule head:
             --head {output.head:q} \
             --training {output.training:q} \
             --resume {params.resume:q} \
-            --name {wildcards.encoder}/{wildcards.channel}/{wildcards.head}/labels={wildcards.labels} \
+            --name {wildcards.encoder}/{wildcards.channel}/{wildcards.head}/task={wildcards.task}/labels={wildcards.labels} \
             --fold {wildcards.fold} \
             --threads {threads} \
             --cfg {params.cfg:q} \

@@ -1,4 +1,4 @@
-# Train NeuroNet without labels on one channel.
+# Train an encoder without labels, on one channel or on all channels of a modality.
 
 
 rule pretrain:
@@ -12,6 +12,8 @@ rule pretrain:
         paths.log("pretrain", "encoder", "channel", "fold"),
     benchmark:
         paths.benchmark("pretrain", "encoder", "channel", "fold")
+    wildcard_constraints:
+        encoder=r"neuronet(-[a-z0-9]+)?|unimodal",
     conda:
         "../../envs/somnoflow.yaml"
     threads: 1

@@ -13,6 +13,8 @@ rule report:
         training=plan.all_encoders(paths.pretraining) + plan.trained(),
         curves=plan.subset_models(paths.metrics),
         counts=plan.subsets(paths.labels_counts),
+        ablations=plan.ablations(),
+        projections=plan.projections(),
     output:
         page=paths.report,
     log:
@@ -41,6 +43,8 @@ rule report:
             --training {input.training:q} \
             --curves {input.curves:q} \
             --counts {input.counts:q} \
+            --ablations {input.ablations:q} \
+            --projections {input.projections:q} \
             --page {output.page:q} \
             --cfg {params.cfg:q} \
             --log {log:q}

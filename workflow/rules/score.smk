@@ -9,9 +9,9 @@ rule score:
     output:
         predictions=plan.predictions_of("{head}"),
     log:
-        paths.log("score", "encoder", "channel", "head", "labels", "fold"),
+        paths.log("score", "encoder", "channel", "head", "task", "labels", "fold"),
     benchmark:
-        paths.benchmark("score", "encoder", "channel", "head", "labels", "fold")
+        paths.benchmark("score", "encoder", "channel", "head", "task", "labels", "fold")
     conda:
         "../../envs/somnoflow.yaml"
     threads: 1
@@ -44,11 +44,25 @@ rule score_tuned:
         predictions=plan.predictions_of("{tuning}-{head}"),
     log:
         paths.log(
-            "score_tuned", "encoder", "channel", "tuning", "head", "labels", "fold"
+            "score_tuned",
+            "encoder",
+            "channel",
+            "tuning",
+            "head",
+            "task",
+            "labels",
+            "fold",
         ),
     benchmark:
         paths.benchmark(
-            "score_tuned", "encoder", "channel", "tuning", "head", "labels", "fold"
+            "score_tuned",
+            "encoder",
+            "channel",
+            "tuning",
+            "head",
+            "task",
+            "labels",
+            "fold",
         )
     conda:
         "../../envs/somnoflow.yaml"

@@ -9,9 +9,9 @@ rule subset:
         labels=paths.labels,
         counts=paths.labels_counts,
     log:
-        paths.log("subset", "labels", "fold"),
+        paths.log("subset", "task", "labels", "fold"),
     benchmark:
-        paths.benchmark("subset", "labels", "fold")
+        paths.benchmark("subset", "task", "labels", "fold")
     conda:
         "../../envs/somnoflow.yaml"
     threads: 1

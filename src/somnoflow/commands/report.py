@@ -22,6 +22,8 @@ def report(
     training: Inputs,
     curves: Inputs,
     counts: Inputs,
+    ablations: Inputs,
+    projections: Inputs,
     page: Output,
     cfg: Report,
 ) -> None:
@@ -36,18 +38,22 @@ def report(
     split
         Folds and roles.
     metrics
-        `results/metrics/<encoder>/<channel>/<method>/labels=all/metrics.json` of each model that
-        was trained on all labels.
+        `results/metrics/<encoder>/<channel>/<method>/task=<task>/labels=all/metrics.json`
+        of each model that was trained on all labels.
     predictions
-        `results/scores/<encoder>/<channel>/<method>/labels=all/fold=<k>/predictions.parquet`.
+        `results/scores/<encoder>/<channel>/<method>/task=<task>/labels=all/fold=<k>/predictions.parquet`.
     training
         `results/pretrain/<encoder>/<channel>/fold=<k>/training.csv` and
-        `results/heads/<encoder>/<channel>/<method>/labels=all/fold=<k>/training.csv`.
+        `results/heads/<encoder>/<channel>/<method>/task=<task>/labels=all/fold=<k>/training.csv`.
     curves
-        `results/metrics/<encoder>/<channel>/<method>/labels=<subset>/metrics.json` of each model
-        that was trained on a subset of the labels.
+        `results/metrics/<encoder>/<channel>/<method>/task=<task>/labels=<subset>/metrics.json`
+        of each model that was trained on a subset of the labels.
     counts
-        `results/labels/labels=<subset>/fold=<k>/counts.json`.
+        `results/labels/task=<task>/labels=<subset>/fold=<k>/counts.json`.
+    ablations
+        `results/ablation/synthsleepnet/<fusion>/metrics.json`.
+    projections
+        `results/projection/synthsleepnet/<fusion>/fold=0/projection.parquet`.
     page
         HTML.
     cfg
@@ -73,6 +79,8 @@ def report(
                 *packed,
                 *curves,
                 *counts,
+                *ablations,
+                *projections,
             ]
         ),
         cfg=cfg,

@@ -4,12 +4,12 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from somnoflow.config.base import Section
+from somnoflow.config.balance import Balance
 
 ContextName = Literal["lstm", "transformer", "lstm_transformer", "mamba", "mamba2", "bimamba"]
 
 
-class Context(Section):
+class Context(Balance):
     """Training of a context module (arXiv 2404.17585, section IV)."""
 
     window: int = Field(20, ge=1, description="Epochs in a window, L. Published: 20.")
@@ -34,11 +34,6 @@ class Context(Section):
     weight_decay: float = Field(0.01, ge=0, description="AdamW's weight decay.")
     gradient_clip: float = Field(
         1.0, ge=0, description="Largest gradient norm; 0 switches clipping off."
-    )
-    class_weights: Literal["none", "balanced", "root"] = Field(
-        "none",
-        description="Weights of the stages in the loss: `balanced` is the inverse of a stage's "
-        "share of the training epochs, `root` its square root. Published: none.",
     )
     seed: int = Field(1, ge=0, description="Seed of initial weights and order.")
 

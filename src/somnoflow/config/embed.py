@@ -3,11 +3,10 @@
 from pydantic import Field
 
 from somnoflow.config.base import Section
-from somnoflow.config.signals import Channel
 
 
 class EmbedSlice(Section):
-    """The channel whose epochs are embedded."""
+    """The name of what the encoder reads: a channel, a modality or a fusion."""
 
-    channel: Channel
+    channel: str
     batch_size: int = Field(256, ge=1, description="Epochs per forward pass.")

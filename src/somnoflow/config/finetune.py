@@ -9,8 +9,10 @@ from somnoflow.config.context import SCORE_STRIDE, Context, ContextName, require
 from somnoflow.config.precision import Precision
 from somnoflow.config.pretrain import Recipe
 from somnoflow.config.signals import Channel
+from somnoflow.config.tasks import TaskName
 
 Tuning = Literal["partial", "full", "scratch"]
+SCRATCH = "scratch"
 _TUNINGS, _CONTEXTS = "|".join(get_args(Tuning)), "|".join(get_args(ContextName))
 TunedName = Annotated[str, Field(pattern=rf"^({_TUNINGS})-({_CONTEXTS})$")]
 
@@ -51,6 +53,7 @@ class FinetuneSlice(Section):
 
     channel: Channel
     sampling_rate: int
+    task: TaskName
     tuning: Tuning
     context: ContextName
     recipe: FinetuneRecipe

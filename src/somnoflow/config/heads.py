@@ -4,14 +4,16 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from somnoflow.config.balance import Balance
 from somnoflow.config.base import Section
 from somnoflow.config.context import SCORE_STRIDE, Context, ContextName, require_score_stride
+from somnoflow.config.tasks import TaskName
 
 ProbeName = Literal["linear", "knn"]
 HeadName = ProbeName | ContextName
 
 
-class Linear(Section):
+class Linear(Balance):
     """The published linear probe (arXiv 2404.17585, section IV)."""
 
     passes: int = Field(60, ge=1, description="Passes over the labelled epochs. Published: 300.")
@@ -40,6 +42,12 @@ class Heads(Section):
         "(`lstm`, `transformer`, `lstm_transformer`, `mamba`, `mamba2`, `bimamba`) its "
         "neighbours too.",
     )
+    tasks: list[TaskName] = Field(
+        default=["staging"],
+        min_length=1,
+        description="What heads and fine-tunings on NeuroNet and on tables of features are asked "
+        "for: `staging`, `apnea`, `hypopnea`, or any of the two, `respiratory`.",
+    )
     linear: Linear = Linear()
     knn: Knn = Knn()
     context: Context = Context()
@@ -55,4 +63,6 @@ class HeadSlice(Section):
     """The recipe of the one head that is trained."""
 
     name: HeadName
+    task: TaskName
     recipe: Linear | Knn | Context
+    hidden: list[float] | None = None

@@ -1,6 +1,6 @@
 """Section `label_efficiency`: how few labels are enough."""
 
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, field_validator
 
@@ -9,12 +9,13 @@ from somnoflow.config.context import ContextName
 from somnoflow.config.finetune import TunedName, Tuning
 from somnoflow.config.heads import HeadName, ProbeName
 from somnoflow.config.subset import Unit
+from somnoflow.config.synthsleepnet import LORA, FusedName
 
 _CONTEXTS, _TUNINGS = get_args(ContextName), get_args(Tuning)
 _METHODS = {
     *get_args(ProbeName),
     *_CONTEXTS,
-    *(f"{tuning}-{context}" for tuning in _TUNINGS for context in _CONTEXTS),
+    *(f"{tuning}-{context}" for tuning in (*_TUNINGS, LORA) for context in _CONTEXTS),
 }
 LEAST_PERCENT = 1e-4  # smaller ones have no plain name
 
@@ -22,10 +23,17 @@ LEAST_PERCENT = 1e-4  # smaller ones have no plain name
 class LabelEfficiency(Section):
     """Curves over nested subsets of the training subjects' labels."""
 
-    methods: list[HeadName | TunedName] = Field(
+    methods: list[HeadName | TunedName | FusedName] = Field(
         default=[],
         description="Heads and fine-tunings to train on each subset, such as `linear`, "
         "`partial-mamba` and `scratch-mamba`; none: no curves.",
+    )
+    encoders: list[Literal["neuronet", "unimodal", "synthsleepnet"]] = Field(
+        default=["neuronet"],
+        min_length=1,
+        description="On which encoders; each gets those of the methods that it has (`partial-`, "
+        "`full-` and `scratch-` are NeuroNet's, `lora-` is SynthSleepNet's), for the tasks that "
+        "its own section asks for.",
     )
     by: list[Unit] = Field(
         default=["subjects", "epochs"],

@@ -8,6 +8,7 @@ from somnoflow.config.base import Section
 from somnoflow.config.precision import Precision
 from somnoflow.config.signals import Channel
 
+Preset = Literal["tiny", "T", "B", "synth-tiny", "synth"]
 Objective = Literal["hybrid", "masked", "contrastive"]
 BASE = "neuronet"
 
@@ -45,8 +46,10 @@ class Objectives(Section):
 class Recipe(Objectives):
     """One training of NeuroNet (arXiv 2404.17585, section IV)."""
 
-    preset: Literal["tiny", "T", "B"] = Field(
-        "tiny", description="Size of NeuroNet: `tiny` for laptops and tests, `T` and `B` published."
+    preset: Preset = Field(
+        "tiny",
+        description="Size of NeuroNet: `tiny` for laptops and tests, `T` and `B` published; "
+        "`synth-tiny` and `synth` are SynthSleepNet's, with squeeze and excitation.",
     )
     frame_window: float = Field(
         3.0, gt=0, description="Length of a frame in seconds. Published: 3."
@@ -135,8 +138,9 @@ class Pretrain(Recipe):
 
 
 class PretrainSlice(Section):
-    """What one pretrain job needs."""
+    """What one pretrain job needs: `channel` names the encoder, `channels` are what it reads."""
 
-    channel: Channel
+    channel: str
+    channels: list[Channel]
     sampling_rate: int
     recipe: Recipe

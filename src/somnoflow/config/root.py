@@ -18,10 +18,13 @@ from somnoflow.config.heads import Heads
 from somnoflow.config.label_efficiency import LabelEfficiency
 from somnoflow.config.pack import Pack
 from somnoflow.config.pretrain import Pretrain
+from somnoflow.config.projection import Projection
 from somnoflow.config.report import Report
 from somnoflow.config.signals import Signals
 from somnoflow.config.simulate import Simulate
 from somnoflow.config.split import Split
+from somnoflow.config.synthsleepnet import SynthSleepNet
+from somnoflow.config.unimodal import Unimodal, modality_of
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -74,8 +77,11 @@ class Config(Section):
     )
     heads: Heads = Heads()
     finetune: Finetune = Finetune()
+    unimodal: Unimodal = Unimodal()
+    synthsleepnet: SynthSleepNet = SynthSleepNet()
     label_efficiency: LabelEfficiency = LabelEfficiency()
     evaluate: Evaluate = Evaluate()
+    projection: Projection = Projection()
     report: Report = Report()
 
     @field_validator("datasets")
@@ -101,6 +107,7 @@ class Config(Section):
                 f"pretrain.channels names {', '.join(missing)}, wanted channels of "
                 f"signals.channels: {', '.join(self.signals.channels)}"
             )
+        self._require_channels()
         absent = [name for name in self.split.external if name not in self.datasets]
         if absent:
             raise ValueError(
@@ -117,12 +124,43 @@ class Config(Section):
             )
         return self
 
+    def _require_channels(self) -> None:
+        """Raise where SynthSleepNet would read what is not there."""
+        off = "or switch SynthSleepNet off with `synthsleepnet: {fusions: {}}`"
+        for name, channels in self.synthsleepnet.fusions.items():
+            modalities = self.unimodal.modalities
+            for channel in channels:
+                if channel not in self.signals.channels:
+                    raise ValueError(
+                        f"synthsleepnet.fusions.{name} names {channel}, wanted channels of "
+                        f"signals.channels: {', '.join(self.signals.channels)}. Add it there, {off}"
+                    )
+                if modality_of(channel) not in modalities:
+                    raise ValueError(
+                        f"synthsleepnet.fusions.{name} names {channel}, but unimodal.channels has "
+                        f"no channel of {modality_of(channel)} to train its encoder on. Add one, "
+                        f"{off}"
+                    )
+        missing = [name for name in self.unimodal.channels if name not in self.signals.channels]
+        if missing and (self.synthsleepnet.fusions or self.unimodal.tasks):
+            raise ValueError(
+                f"unimodal.channels names {', '.join(missing)}, wanted channels of "
+                f"signals.channels: {', '.join(self.signals.channels)}"
+            )
+
     def _require_once(self) -> None:
         curves = self.label_efficiency
         for key, names in (
             ("pretrain.channels", self.pretrain.channels),
             ("heads.names", self.heads.names),
             ("finetune.names", self.finetune.names),
+            ("heads.tasks", self.heads.tasks),
+            ("unimodal.channels", self.unimodal.channels),
+            ("unimodal.heads", self.unimodal.heads),
+            ("unimodal.tasks", self.unimodal.tasks),
+            ("synthsleepnet.methods", self.synthsleepnet.methods),
+            ("synthsleepnet.tasks", self.synthsleepnet.tasks),
+            ("label_efficiency.encoders", curves.encoders),
             ("label_efficiency.methods", curves.methods),
             ("label_efficiency.by and percents", curves.subsets),
         ):

@@ -21,7 +21,7 @@ from somnoflow.models.backbone import FrameBackbone
 from somnoflow.models.layers import NORM_EPS, Block, initialise_as_mae, sincos_positions
 from somnoflow.models.losses import nt_xent
 
-Preset = Literal["tiny", "T", "B"]
+Preset = Literal["tiny", "T", "B", "synth-tiny", "synth"]
 Objective = Literal["hybrid", "masked", "contrastive"]
 
 # A product of seconds and Hz (0.29 x 100) or of frames and shares (10 x (1 - 0.8)) can fall a

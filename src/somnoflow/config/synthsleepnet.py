@@ -1,0 +1,187 @@
+"""Section `synthsleepnet`: several modalities as one embedding of an epoch."""
+
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import Field, field_validator
+
+from somnoflow.config.base import Section
+from somnoflow.config.context import ContextName
+from somnoflow.config.finetune import FinetuneRecipe
+from somnoflow.config.heads import HeadName, Linear
+from somnoflow.config.precision import Precision
+from somnoflow.config.signals import Channel
+from somnoflow.config.tasks import TaskName
+
+SYNTHSLEEPNET = "synthsleepnet"
+LORA = "lora"
+FusedName = Annotated[str, Field(pattern=rf"^{LORA}-({'|'.join(get_args(ContextName))})$")]
+
+
+class Lora(Section):
+    """Low-rank adaptation of frozen layers (arXiv 2106.09685), rank-stabilised."""
+
+    rank: int = Field(4, ge=1, description="Rank of the update. Published: 4.")
+    alpha: float = Field(
+        16, gt=0, description="Scale of the update, over the root of the rank. Published: 16."
+    )
+    dropout: float = Field(0.05, ge=0, lt=1, description="Dropout before the update.")
+
+
+class TuningLora(Lora):
+    """Low-rank adaptation in fine-tuning."""
+
+    alpha: float = Field(
+        8, gt=0, description="Scale of the update, over the root of the rank. Published: 8."
+    )
+
+
+class FusionRecipe(Section):
+    """One training of the multimodal stage (arXiv 2502.17481)."""
+
+    preset: Literal["tiny", "published"] = Field(
+        "tiny", description="Size of the fusion: `tiny` for laptops and tests, or as `published`."
+    )
+    mask_ratio: float = Field(
+        0.4, gt=0, lt=1, description="Share of each modality's frames hidden. Published: 0.4."
+    )
+    stop_gradient: bool = Field(
+        False,
+        description="Take the modalities' tokens as a fixed target of the prediction. Published: "
+        "no, the adapters are trained by their own target.",
+    )
+    temperature: float = Field(
+        0.1, gt=0, description="Temperature of the NT-Xent losses. Published: 0.1."
+    )
+    alpha: float = Field(1.0, ge=0, description="Weight of the NT-Xent losses. Published: 1.")
+    modality_dropout: float = Field(
+        0.2,
+        ge=0,
+        lt=1,
+        description="Chance that a channel of an epoch is left out in training, at least one "
+        "stays: so that recordings without it can be scored. Published: 0.",
+    )
+    lora: Lora = Lora()
+    passes: int = Field(6, ge=1, description="Passes over the epochs. Published: 100.")
+    batch_size: int = Field(64, ge=2, description="30-s epochs per batch. Published: 256.")
+    accumulate: int = Field(
+        1, ge=1, description="Batches whose gradients are added up for one optimiser step."
+    )
+    learning_rate: float = Field(
+        1e-3, gt=0, description="AdamW's peak learning rate. Published: 1e-4."
+    )
+    weight_decay: float = Field(0.01, ge=0, description="AdamW's weight decay. Published: 0.01.")
+    warmup: float = Field(
+        0.1, ge=0, lt=1, description="Share of the steps with a linearly rising learning rate."
+    )
+    gradient_clip: float = Field(
+        2.0, ge=0, description="Largest gradient norm; 0 switches clipping off. Published: 2."
+    )
+    precision: Precision = Field("auto", description="As in `pretrain`.")
+    seed: int = Field(1, ge=0, description="Seed of initial weights, order and masks.")
+
+
+class DeepLinear(Linear):
+    """The published probe: three linear layers (arXiv 2502.17481)."""
+
+    passes: int = Field(40, ge=1, description="Passes over the labelled epochs. Published: 100.")
+    learning_rate: float = Field(
+        1e-3, gt=0, description="AdamW's peak learning rate. Published: 2e-4."
+    )
+    hidden: list[Annotated[float, Field(gt=0)]] = Field(
+        default=[0.5, 0.5],
+        description="Sizes of the hidden layers, as parts of the embedding's. Published: 256 and "
+        "256 of 512.",
+    )
+
+
+class FusedFinetune(FinetuneRecipe):
+    """Fine-tuning with low-rank adaptation and a context module (arXiv 2502.17481)."""
+
+    passes: int = Field(4, ge=1, description="Passes over the windows. Published: 30.")
+    learning_rate: float = Field(
+        5e-4, gt=0, description="AdamW's peak learning rate. Published: 2.5e-4."
+    )
+    gradient_clip: float = Field(
+        2.0, ge=0, description="Largest gradient norm; 0 switches clipping off. Published: 2."
+    )
+    accumulate: int = Field(
+        1, ge=1, description="Batches of windows for one optimiser step. Published: 4 of 32."
+    )
+    lora: TuningLora = TuningLora()
+
+
+class SynthSleepNet(FusionRecipe):
+    """SynthSleepNet: which channels are fused, how, and what is asked of the embedding."""
+
+    fusions: dict[str, list[Channel]] = Field(
+        default={"all": ["EEG_C4", "EOG_L", "EMG_CHIN", "ECG"]},
+        description="Lists of channels, by a name of yours; one model each. Their modalities need "
+        "channels in `unimodal.channels`. None (`{}`) switches SynthSleepNet off.",
+    )
+    methods: list[HeadName | FusedName] = Field(
+        default=["linear", "lora-mamba2"],
+        description="Heads on the frozen embedding, and fine-tunings, `lora-<context module>`.",
+    )
+    tasks: list[TaskName] = Field(
+        default=["staging", "apnea", "hypopnea"],
+        description="What they are asked for: `staging`, `apnea`, `hypopnea`, or any of the two, "
+        "`respiratory`.",
+    )
+    linear: DeepLinear = DeepLinear()
+    finetune: FusedFinetune = FusedFinetune()
+
+    @field_validator("fusions")
+    @classmethod
+    def _whole(cls, value: dict[str, list[Channel]]) -> dict[str, list[Channel]]:
+        for name, channels in value.items():
+            if not (name.isascii() and name.replace("_", "").isalnum() and name.islower()):
+                raise ValueError(f"fusion '{name}': wanted lower-case letters, digits and _")
+            if not channels or len(set(channels)) != len(channels):
+                raise ValueError(
+                    f"fusion '{name}': wanted at least one channel, and each once, found "
+                    f"{', '.join(channels) or 'none'}"
+                )
+        return value
+
+    @property
+    def recipe(self) -> FusionRecipe:
+        """What a training needs of the section."""
+        return FusionRecipe(**{name: getattr(self, name) for name in FusionRecipe.model_fields})
+
+    @field_validator("methods", mode="before")
+    @classmethod
+    def _known(cls, value: Any) -> Any:
+        """Say it once: pydantic would tell for each kind of method that it is none of that kind."""
+        contexts = get_args(ContextName)
+        known = {"linear", "knn", *contexts, *(f"{LORA}-{name}" for name in contexts)}
+        for name in value if isinstance(value, list) else ():
+            if name not in known:
+                raise ValueError(
+                    f"'{name}' is no method. Wanted: linear, knn, a context module "
+                    f"({', '.join(contexts)}), or {LORA}- and a context module"
+                )
+        return value
+
+
+class FuseSlice(Section):
+    """What one fuse job needs."""
+
+    name: str
+    channels: list[Channel]
+    sampling_rate: int
+    recipe: FusionRecipe
+
+
+class FusedFinetuneSlice(Section):
+    """What one finetune job of SynthSleepNet needs."""
+
+    name: str
+    task: TaskName
+    context: ContextName
+    recipe: FusedFinetune
+
+
+class AblateSlice(Section):
+    """How the modalities are left out."""
+
+    batch_size: int = Field(256, ge=1, description="Epochs per forward pass.")

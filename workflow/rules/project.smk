@@ -1,0 +1,33 @@
+# Lay embeddings of test subjects out in a plane.
+
+
+rule project:
+    input:
+        embeddings=paths.embeddings,
+        split=paths.split,
+    output:
+        projection=paths.projection,
+    log:
+        paths.log("project", "encoder", "channel", "fold"),
+    benchmark:
+        paths.benchmark("project", "encoder", "channel", "fold")
+    conda:
+        "../../envs/somnoflow.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        code=plan.code("project"),
+        cfg=plan.cfg("project"),
+    shell:
+        """
+        python -m somnoflow.commands.project \
+            --embeddings {input.embeddings:q} \
+            --split {input.split:q} \
+            --projection {output.projection:q} \
+            --fold {wildcards.fold} \
+            --threads {threads} \
+            --cfg {params.cfg:q} \
+            --log {log:q}
+        """
