@@ -23,7 +23,7 @@ from somnoflow.config.report import Report
 from somnoflow.config.signals import Signals
 from somnoflow.config.simulate import Simulate
 from somnoflow.config.split import Split
-from somnoflow.config.synthsleepnet import SynthSleepNet
+from somnoflow.config.synthsleepnet import ALL, SynthSleepNet
 from somnoflow.config.unimodal import Unimodal, modality_of
 
 M = TypeVar("M", bound=BaseModel)
@@ -126,18 +126,19 @@ class Config(Section):
 
     def _require_channels(self) -> None:
         """Raise where SynthSleepNet would read what is not there."""
-        off = "or switch SynthSleepNet off with `synthsleepnet: {fusions: {}}`"
+        off = "or switch SynthSleepNet off with `synthsleepnet: {channels: []}`"
+        modalities = self.unimodal.modalities
         for name, channels in self.synthsleepnet.fusions.items():
-            modalities = self.unimodal.modalities
+            key = "channels" if name == ALL else f"others.{name}"
             for channel in channels:
                 if channel not in self.signals.channels:
                     raise ValueError(
-                        f"synthsleepnet.fusions.{name} names {channel}, wanted channels of "
+                        f"synthsleepnet.{key} names {channel}, wanted channels of "
                         f"signals.channels: {', '.join(self.signals.channels)}. Add it there, {off}"
                     )
                 if modality_of(channel) not in modalities:
                     raise ValueError(
-                        f"synthsleepnet.fusions.{name} names {channel}, but unimodal.channels has "
+                        f"synthsleepnet.{key} names {channel}, but unimodal.channels has "
                         f"no channel of {modality_of(channel)} to train its encoder on. Add one, "
                         f"{off}"
                     )

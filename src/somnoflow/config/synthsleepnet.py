@@ -14,6 +14,7 @@ from somnoflow.config.tasks import TaskName
 
 SYNTHSLEEPNET = "synthsleepnet"
 LORA = "lora"
+ALL = "all"
 FusedName = Annotated[str, Field(pattern=rf"^{LORA}-({'|'.join(get_args(ContextName))})$")]
 
 
@@ -113,10 +114,15 @@ class FusedFinetune(FinetuneRecipe):
 class SynthSleepNet(FusionRecipe):
     """SynthSleepNet: which channels are fused, how, and what is asked of the embedding."""
 
-    fusions: dict[str, list[Channel]] = Field(
-        default={"all": ["EEG_C4", "EOG_L", "EMG_CHIN", "ECG"]},
-        description="Lists of channels, by a name of yours; one model each. Their modalities need "
-        "channels in `unimodal.channels`. None (`{}`) switches SynthSleepNet off.",
+    channels: list[Channel] = Field(
+        default=["EEG_C4", "EOG_L", "EMG_CHIN", "ECG"],
+        description="Channels to fuse, of any modalities that `unimodal.channels` trains encoders "
+        "for; the model is called `all`. None (`[]`) switches it off.",
+    )
+    others: dict[str, list[Channel]] = Field(
+        default={},
+        description="Further models on other channels, by a name of yours, such as "
+        "`head: [EEG_C4, EOG_L]`.",
     )
     methods: list[HeadName | FusedName] = Field(
         default=["linear", "lora-mamba2"],
@@ -130,18 +136,33 @@ class SynthSleepNet(FusionRecipe):
     linear: DeepLinear = DeepLinear()
     finetune: FusedFinetune = FusedFinetune()
 
-    @field_validator("fusions")
+    @field_validator("channels")
+    @classmethod
+    def _once(cls, value: list[Channel]) -> list[Channel]:
+        if len(set(value)) != len(value):
+            raise ValueError(f"a channel is named twice: {', '.join(value)}")
+        return value
+
+    @field_validator("others")
     @classmethod
     def _whole(cls, value: dict[str, list[Channel]]) -> dict[str, list[Channel]]:
         for name, channels in value.items():
-            if not (name.isascii() and name.replace("_", "").isalnum() and name.islower()):
-                raise ValueError(f"fusion '{name}': wanted lower-case letters, digits and _")
+            if name == ALL or not (name.isascii() and name.isalnum() and name.islower()):
+                raise ValueError(
+                    f"'{name}': wanted lower-case letters and digits, and not '{ALL}', which are "
+                    "the `channels`"
+                )
             if not channels or len(set(channels)) != len(channels):
                 raise ValueError(
-                    f"fusion '{name}': wanted at least one channel, and each once, found "
+                    f"'{name}': wanted at least one channel, and each once, found "
                     f"{', '.join(channels) or 'none'}"
                 )
         return value
+
+    @property
+    def fusions(self) -> dict[str, list[Channel]]:
+        """The channels of each model, by its name."""
+        return {**({ALL: self.channels} if self.channels else {}), **self.others}
 
     @property
     def recipe(self) -> FusionRecipe:
