@@ -132,6 +132,8 @@ def packed(tmp_path):
                 pl.DataFrame(
                     {"dataset": "d", "subject": f"d/S{subject}", "recording": f"S{subject}n1",
                      "epoch": np.arange(20, dtype=np.int32), "stage": stage,
+                     "apnea": (stage > 2).astype(np.int8) - (stage < 1), "hypopnea": -1,
+                     "respiratory": -1,
                      "EEG_C4_quality": quality, "EEG_C4_center": 0.0, "EEG_C4_gain": 1.0}
                 )
             )  # fmt: skip

@@ -29,10 +29,8 @@ Rows = npt.NDArray[np.int64]
 
 BLOCK = 16  # epochs read and scaled at a time, while they are in the processor's cache
 
-_COLUMNS = (
-    "dataset", "subject", "recording", "epoch", "onset_s", "stage", "apnea", "hypopnea",
-    "respiratory",
-)  # fmt: skip
+_LABELS = ("stage", "apnea", "hypopnea", "respiratory")
+_COLUMNS = ("dataset", "subject", "recording", "epoch", "onset_s", *_LABELS)
 _NIGHT = pl.struct("dataset", "subject", "recording")
 
 
@@ -41,7 +39,8 @@ def read_usable(indexes: Sequence[Path], *, subjects: Collection[str]) -> pl.Dat
 
     Returns
     -------
-    `dataset`, `subject`, `recording`, `epoch`, `stage`, sorted by the first four.
+    `dataset`, `subject`, `recording`, `epoch`, and the labels `stage`, `apnea`, `hypopnea` and
+    `respiratory` (-1 unknown), sorted by the first four.
 
     Raises
     ------
@@ -58,7 +57,7 @@ def read_usable(indexes: Sequence[Path], *, subjects: Collection[str]) -> pl.Dat
             pl.col("subject").is_in(sorted(subjects)),
             pl.any_horizontal(_usable(channel) for channel in index["channels"]),
         )
-        tables.append(table.select(*keys, "stage").collect())
+        tables.append(table.select(*keys, *_LABELS).collect())
     return pl.concat(tables).sort(keys)
 
 
