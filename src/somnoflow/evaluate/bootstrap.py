@@ -7,6 +7,7 @@ With few subjects the percentile interval is too narrow (Efron and Tibshirani 19
 below about ten it is a rough guide only.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -35,17 +36,28 @@ def resample(confusion: np.ndarray, *, resamples: int, seed: int) -> Agreement:
     Agreement
         Arrays whose first axis is the resample.
     """
-    subjects = len(confusion)
-    flat = confusion.reshape(subjects, -1)
+    flat = confusion.reshape(len(confusion), -1)
+    # A matrix product adds up the tables of the drawn subjects.
+    summed = [
+        times @ flat for times in draw_subjects(len(confusion), resamples=resamples, seed=seed)
+    ]
+    return agreement(np.concatenate(summed).reshape(-1, *confusion.shape[1:]))
+
+
+def draw_subjects(subjects: int, *, resamples: int, seed: int) -> Iterator[np.ndarray]:
+    """Draw as many subjects as there are, with replacement, again and again.
+
+    Yields
+    ------
+    ndarray
+        How often each subject was drawn, shape (some resamples, subjects): a draw with replacement
+        is a multinomial count per subject.
+    """
     rng = np.random.default_rng(seed)
     shares = np.full(subjects, 1 / subjects)
     step = max(1, DRAWS_AT_ONCE // subjects)
-    # A draw with replacement is a multinomial count per subject: a matrix product adds them up.
-    summed = [
-        rng.multinomial(subjects, shares, size=min(step, resamples - start)) @ flat
-        for start in range(0, resamples, step)
-    ]
-    return agreement(np.concatenate(summed).reshape(-1, *confusion.shape[1:]))
+    for start in range(0, resamples, step):
+        yield rng.multinomial(subjects, shares, size=min(step, resamples - start))
 
 
 def intervals(confusion: np.ndarray, *, cfg: Evaluate) -> dict[str, Any]:

@@ -12,14 +12,23 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from somnoflow.evaluate.predictions import (
+    RECORDING_KEY,
+    REMAKE,
+    SUM_TOLERANCE,
+    impossible,
+    no_test_rows,
+    note_tested,
+    outside,
+    refuse_repeated,
+    refuse_rows,
+    scan_columns,
+)
 from somnoflow.stages import STAGE_NAMES
 
-RECORDING_KEY = ["dataset", "subject", "recording"]
 PROBABILITIES = [f"p_{name}" for name in STAGE_NAMES]
 COLUMNS = [*RECORDING_KEY, "epoch", "fold", "role", "stage", "usable", "predicted", *PROBABILITIES]
 COUNTS = ["epochs", "scored", "unscored", "unusable", "unscored_unusable"]
-SUM_TOLERANCE = 1e-3
-REMAKE = "Make it again with the rule score."
 N_STAGES = len(STAGE_NAMES)
 
 
@@ -124,22 +133,12 @@ def count_test_epochs(paths: Sequence[Path]) -> Counted:
     tested: dict[str, Path] = {}
     for path in paths:
         table, confusion = _count(scan_test_epochs(path), path)
-        for subject in table["subject"].unique().sort():
-            if subject in tested:
-                raise ValueError(
-                    f"subject {subject} is a test subject in {tested[subject]} and in {path}, "
-                    "wanted in one fold only. Make the split and the scores again, and give "
-                    "each fold's file once."
-                )
-            tested[subject] = path
+        note_tested(table["subject"].unique(), path=path, tested=tested)
         tables.append(table)
         cells.append(confusion)
     table = pl.concat(tables) if tables else pl.DataFrame()
     if table.is_empty():
-        raise ValueError(
-            f"no row has the role 'test' in {len(paths)} file(s) of predictions, wanted at "
-            "least one. Look at the split: each fold needs test subjects."
-        )
+        raise no_test_rows(len(paths))
     order = table.select(pl.arg_sort_by(RECORDING_KEY)).to_series().to_numpy()
     return Counted(table[order], np.concatenate(cells)[order])
 
@@ -152,50 +151,28 @@ def scan_test_epochs(path: Path) -> pl.LazyFrame:
     ValueError
         Where a column is missing.
     """
-    scan = pl.scan_parquet(path, hive_partitioning=False)
-    missing = [name for name in COLUMNS if name not in scan.collect_schema().names()]
-    if missing:
-        raise ValueError(f"{path} lacks the columns {missing}. {REMAKE}")
-    return scan.filter(pl.col("role") == "test").select(COLUMNS)
+    scan = scan_columns(path, columns=COLUMNS)
+    return scan.filter(pl.col("role") == "test")
 
 
 def _check_rows(scan: pl.LazyFrame, path: Path) -> None:
-    stage, predicted, usable = pl.col("stage"), pl.col("predicted"), pl.col("usable")
-    total = pl.sum_horizontal(PROBABILITIES, ignore_nulls=False)
-    possible = pl.all_horizontal(pl.col(name).is_between(0, 1) for name in PROBABILITIES)
+    usable, last = pl.col("usable"), N_STAGES - 1
     problems = {
         "usable is empty, wanted true or false": usable.is_null(),
-        "stage is not in -1..4": ~_within(stage, -1),
-        "predicted is not in 0..4 though the epoch is usable": usable & ~_within(predicted, 0),
-        "predicted is not -1 in an unusable epoch": ~usable & (predicted.fill_null(-2) != -1),
-        f"the five probabilities are not 0..1 with the sum 1 (+-{SUM_TOLERANCE:g})": usable
-        & ~(possible & ((total - 1).abs() <= SUM_TOLERANCE)).fill_null(value=False),
+        "stage is not in -1..4": outside("stage", -1, last),
+        "predicted is not in 0..4 though the epoch is usable": usable
+        & outside("predicted", 0, last),
+        "predicted is not -1 in an unusable epoch": ~usable & outside("predicted", -1, -1),
+        f"the five probabilities are not 0..1 with the sum 1 (+-{SUM_TOLERANCE:g})": impossible(
+            PROBABILITIES
+        ),
     }
-    found = scan.select(
-        condition.sum().alias(problem) for problem, condition in problems.items()
-    ).collect(engine="streaming")
-    for problem, rows in found.row(0, named=True).items():
-        if rows:
-            row = scan.filter(problems[problem]).head(1).collect().row(0, named=True)
-            shown = {name: row[name] for name in ("stage", "usable", "predicted", *PROBABILITIES)}
-            raise ValueError(
-                f"{path}: {problem} ({rows} row(s), one of them: {row['subject']} "
-                f"{row['recording']} epoch {row['epoch']}, {shown}). {REMAKE}"
-            )
-
-
-def _within(code: pl.Expr, lowest: int) -> pl.Expr:
-    return code.is_between(lowest, N_STAGES - 1).fill_null(value=False)
+    shown = ("stage", "usable", "predicted", *PROBABILITIES)
+    refuse_rows(scan, problems=problems, shown=shown, path=path)
 
 
 def _check_recordings(table: pl.DataFrame, path: Path) -> None:
-    twice = table.filter(pl.col("epochs") != pl.col("different"))
-    if not twice.is_empty():
-        row = twice.row(0, named=True)
-        raise ValueError(
-            f"{path}: an epoch appears more than once: {row['subject']} {row['recording']} has "
-            f"{row['epochs']} rows of {row['different']} epochs. {REMAKE}"
-        )
+    refuse_repeated(table, path=path)
     folds = table.group_by("subject").agg(low=pl.col("fold").min(), high=pl.col("last").max())
     for subject, low, high in folds.filter(pl.col("low") != pl.col("high")).rows():
         raise ValueError(

@@ -99,12 +99,12 @@ def pooled(confusion: np.ndarray) -> dict[str, Any]:
     else:
         one_stage = len(np.union1d(true, predicted)) == 1
         overall = {
-            "accuracy": _number(accuracy_score(**pair)),
-            "balanced_accuracy": _number(
+            "accuracy": rounded(accuracy_score(**pair)),
+            "balanced_accuracy": rounded(
                 recall_score(**pair, labels=np.unique(true), average="macro", zero_division=0)
             ),
-            "macro_f1": _number(f1_score(**pair, average="macro", zero_division=0)),
-            "kappa": None if one_stage else _number(cohen_kappa_score(true, predicted,
+            "macro_f1": rounded(f1_score(**pair, average="macro", zero_division=0)),
+            "kappa": None if one_stage else rounded(cohen_kappa_score(true, predicted,
                                                                      sample_weight=weight)),
         }  # fmt: skip
     return overall | {
@@ -120,9 +120,9 @@ def _per_class(pair: dict[str, Any]) -> dict[str, dict[str, float | int | None]]
     columns = precision_recall_fscore_support(**pair, labels=range(N_STAGES), zero_division=np.nan)
     return {
         name: {
-            "precision": _number(precision),
-            "recall": _number(recall),
-            "f1": _number(f1),
+            "precision": rounded(precision),
+            "recall": rounded(recall),
+            "f1": rounded(f1),
             "support": int(support),
         }
         for name, precision, recall, f1, support in zip(STAGE_NAMES, *columns, strict=True)
@@ -142,9 +142,9 @@ def majority_baseline(confusion: np.ndarray) -> dict[str, Any]:
     values = agreement(constant)
     return {
         "stage": STAGE_NAMES[stage] if support.any() else None,
-        "accuracy": _number(values.accuracy),
-        "macro_f1": _number(values.macro_f1),
-        "kappa": _number(values.kappa),
+        "accuracy": rounded(values.accuracy),
+        "macro_f1": rounded(values.macro_f1),
+        "kappa": rounded(values.kappa),
     }
 
 
@@ -158,9 +158,9 @@ def _spread(values: np.ndarray) -> dict[str, float | int | None]:
     n = len(defined)
     return {
         "n": n,
-        "mean": _number(defined.mean()) if n else None,
-        "median": _number(np.median(defined)) if n else None,
-        "sd": _number(defined.std(ddof=1)) if n > 1 else None,
+        "mean": rounded(defined.mean()) if n else None,
+        "median": rounded(np.median(defined)) if n else None,
+        "sd": rounded(defined.std(ddof=1)) if n > 1 else None,
     }
 
 
@@ -184,6 +184,6 @@ def recording_table(counted: Counted) -> pl.DataFrame:
     )
 
 
-def _number(value: Any) -> float | None:
+def rounded(value: Any) -> float | None:
     """Round to six decimals, far below any interval; NaN becomes None."""
     return None if math.isnan(value) else round(float(value), 6)
