@@ -22,7 +22,7 @@ from somnoflow.config.pack import Pack
 from somnoflow.config.parse import ParseSlice
 from somnoflow.config.signals import Signals
 from somnoflow.data.labels import event_seconds
-from somnoflow.data.packed import PackedEpochs
+from somnoflow.data.packed import PackedEpochs, read_usable
 from somnoflow.data.packing import Scaling, label_epochs, scaling_of
 from somnoflow.io.digest import DigestError
 from somnoflow.io.parquet import part_metadata
@@ -358,6 +358,49 @@ def test_a_missing_channel_is_never_usable(tmp_path: Path) -> None:
     assert set(epochs.table["subject"].to_numpy()[rows]) == {"lab/S2"}
     assert not epochs.read(np.arange(10)).any()
     assert epochs.read(rows).any()
+
+
+def test_any_of_the_channels_is_enough_where_that_is_asked_for(tmp_path: Path) -> None:
+    """S1 has no EOG; its first epoch lacks EEG too, the second epoch of both is a zero line."""
+    packed = pack_shard(tmp_path, parse_shard(tmp_path, ["S1", "S2"], eog=["S2"]))
+    flags = [1, 8, *[0] * 8, 1, 8, *[0] * 8]
+    rewrite_table(packed, pl.Series("EEG_C4_quality", flags, pl.UInt8))
+    every, some = (
+        PackedEpochs([packed], channels=["EOG_L", "EEG_C4"], require=require)
+        for require in ("all", "any")
+    )
+    np.testing.assert_array_equal(every.present, some.present)
+    assert some.present.shape == (20, 2)
+    np.testing.assert_array_equal(every.rows(scored=False), np.flatnonzero(some.present.all(1)))
+    np.testing.assert_array_equal(some.rows(scored=False), np.flatnonzero(some.present.any(1)))
+    assert set(every.table["subject"].to_numpy()[every.rows(scored=False)]) == {"lab/S2"}
+    assert some.rows(scored=False)[:8].tolist() == [*range(2, 10)]
+    assert some.table["quality"].dtype == pl.UInt16
+    assert some.table["quality"].to_list()[:12] == [1, 9, *[1] * 8, 1, 8]
+    part = some.only(["lab/S2"])
+    np.testing.assert_array_equal(part.present, some.present[10:])
+    np.testing.assert_array_equal(part.read(np.arange(10)), some.read(np.arange(10, 20)))
+
+
+def test_what_is_not_present_reads_as_zeros(tmp_path: Path) -> None:
+    """Also where its scale is null, and where an epoch that is flagged has samples."""
+    packed = pack_shard(tmp_path, parse_shard(tmp_path, ["S1", "S2"], eog=["S2"]))
+    absent = pl.col("subject") == "lab/S1"
+    lost = [
+        pl.when(~absent).then(pl.col(f"EOG_L_{name}")).alias(f"EOG_L_{name}")
+        for name in ("quality", "center", "gain")
+    ]
+    flagged = pl.when(pl.col("epoch") == 4).then(4).otherwise("EEG_C4_quality")
+    rewrite_table(packed, *lost, flagged.cast(pl.UInt8).alias("EEG_C4_quality"))
+    epochs = PackedEpochs([packed], channels=["EEG_C4", "EOG_L"], require="any")
+    signals = epochs.read(np.arange(20))
+    assert np.isfinite(signals).all()
+    assert not signals[~epochs.present].any()
+    assert signals[epochs.present].any(axis=1).all()
+    assert epochs.present[:, 0].tolist() == ([True, False] + [True] * 2 + [False] + [True] * 5) * 2
+    assert not epochs.present[:10, 1].any()
+    assert (epochs.table["quality"].to_numpy()[:10] & Flag.MISSING).all()
+    assert len(read_usable([packed], subjects=["lab/S1"])) == 8
 
 
 def test_an_empty_shard_is_parsed_packed_and_read(tmp_path: Path) -> None:

@@ -15,15 +15,17 @@ import math
 import os
 from collections.abc import Collection, Sequence
 from copy import copy
+from functools import reduce
+from operator import or_
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
 from somnoflow.io.digest import DigestError, require_sha256
-from somnoflow.signals.quality import UNUSABLE
+from somnoflow.signals.quality import UNUSABLE, Flag
 
 Rows = npt.NDArray[np.int64]
 
@@ -55,7 +57,7 @@ def read_usable(indexes: Sequence[Path], *, subjects: Collection[str]) -> pl.Dat
         require_sha256(table_path, index["sha256"]["epochs.parquet"], made_by="pack")
         table = pl.scan_parquet(table_path, hive_partitioning=False).filter(
             pl.col("subject").is_in(sorted(subjects)),
-            pl.any_horizontal(_usable(channel) for channel in index["channels"]),
+            pl.any_horizontal(_present(channel) for channel in index["channels"]),
         )
         tables.append(table.select(*keys, *_LABELS).collect())
     return pl.concat(tables).sort(keys)
@@ -72,14 +74,18 @@ class PackedEpochs:
         Canonical channels, such as `EEG_C4`, in the order that they are wanted in.
     subjects
         Subject keys (`dataset/subject`) to keep; every subject where None.
+    require
+        Whether an epoch is usable when `all` of the channels are present in it, or `any` of them.
 
     Attributes
     ----------
     table
         One row per epoch, sorted by dataset, subject, recording and epoch: `dataset`, `subject`
         (the key `dataset/subject`), `recording`, `epoch`, `onset_s`, `stage` (-1 unscored),
-        `apnea`, `hypopnea`, `respiratory` (-1 where nobody looked) and `usable` (each of the
-        channels is there, carries a signal and has a scale).
+        `apnea`, `hypopnea`, `respiratory` (-1 where nobody looked), `quality` (the flags of all
+        the channels) and `usable`.
+    present
+        (N, C): which channels are there, carry a signal and have a scale.
     samples
         Samples per epoch, T.
     sampling_rate
@@ -100,6 +106,7 @@ class PackedEpochs:
         *,
         channels: Sequence[str],
         subjects: Collection[str] | None = None,
+        require: Literal["all", "any"] = "all",
     ) -> None:
         self.channels = tuple(channels)
         self._signals: list[_Signals] = []
@@ -144,7 +151,10 @@ class PackedEpochs:
         self._center = _matrix(nights, [f"{channel}_center" for channel in channels])
         self._gain = _matrix(nights, [f"{channel}_gain" for channel in channels])
         self._block = np.empty((BLOCK, len(channels), self.samples), np.dtype("<i2"))
-        self.table = whole.select(*_COLUMNS, "usable")
+        present = [whole[f"{channel}_present"].to_numpy() for channel in channels]
+        self.present: npt.NDArray[np.bool_] = np.stack(present, axis=1)
+        usable = self.present.all(axis=1) if require == "all" else self.present.any(axis=1)
+        self.table = whole.select(*_COLUMNS, "quality", pl.Series("usable", usable))
 
     def __len__(self) -> int:
         return len(self.table)
@@ -155,6 +165,7 @@ class PackedEpochs:
         part = copy(self)
         part.table = self.table.filter(keep)
         part._shard, part._row, part._night = self._shard[keep], self._row[keep], self._night[keep]
+        part.present = self.present[keep]
         return part
 
     def rows(self, *, scored: bool) -> Rows:
@@ -174,7 +185,8 @@ class PackedEpochs:
 
         Returns
         -------
-        Array of shape (B, C, T), float32, with the channels in the order asked for.
+        Array of shape (B, C, T), float32, with the channels in the order asked for; zeros where one
+        is not present.
         """
         scaled = np.empty((len(rows), *self._block.shape[1:]), np.float32)
         for begin in range(0, len(rows), len(self._block)):
@@ -188,6 +200,7 @@ class PackedEpochs:
             part[...] = block
             part -= self._center[night, :, None]
             part *= self._gain[night, :, None]
+            part[~self.present[few]] = 0
         return scaled
 
 
@@ -234,18 +247,26 @@ class _Signals:
 
 def _read_table(path: Path, *, channels: Sequence[str], shard: int) -> pl.DataFrame:
     """Read what is needed of a shard's epoch table; `row` is the epoch's place in the file."""
+    quality = [_quality(channel).cast(pl.UInt16) for channel in channels]
     return pl.read_parquet(path).select(
         *_COLUMNS,
         *(f"{channel}_{name}" for channel in channels for name in ("center", "gain")),
-        usable=pl.all_horizontal(_usable(channel) for channel in channels),
+        *(_present(channel).alias(f"{channel}_present") for channel in channels),
+        quality=reduce(or_, quality),
         shard=pl.lit(shard, pl.Int32),
         row=pl.int_range(pl.len(), dtype=pl.Int64),
     )
 
 
-def _usable(channel: str) -> pl.Expr:
-    return (pl.col(f"{channel}_quality") & int(UNUSABLE) == 0) & (pl.col(f"{channel}_gain") != 0)
+def _present(channel: str) -> pl.Expr:
+    scaled = pl.col(f"{channel}_gain").fill_null(0) != 0
+    return (_quality(channel) & int(UNUSABLE) == 0) & scaled
+
+
+def _quality(channel: str) -> pl.Expr:
+    return pl.col(f"{channel}_quality").cast(pl.UInt8).fill_null(int(Flag.MISSING))
 
 
 def _matrix(table: pl.DataFrame, columns: Sequence[str]) -> npt.NDArray[np.float32]:
-    return np.stack([table[column].to_numpy() for column in columns], axis=1, dtype=np.float32)
+    filled = [table[column].cast(pl.Float32).fill_null(0).to_numpy() for column in columns]
+    return np.stack(filled, axis=1)
