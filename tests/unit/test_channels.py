@@ -312,7 +312,7 @@ def test_no_channel_at_all_rejects_and_names_what_there_is() -> None:
     with pytest.raises(Rejection) as caught:
         read(*signals)
     assert caught.value.found.startswith("Cz, Oz")
-    assert caught.value.wanted == "one of EEG"
+    assert caught.value.wanted == "EEG_C4 under one of: EEG"
 
 
 # Units

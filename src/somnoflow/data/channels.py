@@ -149,7 +149,8 @@ def read_channels(
         raise Rejection(
             problem="no usable channel",
             found=f"{labels} ({'; '.join(sorted(set(problems.values())))})",
-            wanted=f"one of {', '.join(reading.channels) or 'the common names'}",
+            wanted=f"{' or '.join(signals.channels)} under one of: "
+            f"{', '.join(reading.channels) or 'the common names'}",
             advice="Name the labels under `channels` in the dataset's dataset.yaml",
         )
     used = {id(one) for lead in leads.values() if isinstance(lead, Lead) for one in lead.signals}

@@ -83,7 +83,7 @@ def pack_part(
                 scalings[channel] = scaling_of(
                     array[usable, position],
                     scale=table[f"{channel}_scale"][0].as_py(),
-                    kind="none" if channel == "SPO2" else cfg.scaling,
+                    kind=kind_of_scaling(channel, cfg),
                 )
                 if usable.any() and not scalings[channel].gain:
                     name = table["recording"][0].as_py()
@@ -98,6 +98,11 @@ def pack_part(
         "epochs": shape[0],
         "constant": constant,
     }
+
+
+def kind_of_scaling(channel: str, cfg: Pack) -> str:
+    """Give the scaling of a channel: the configured one, but of SpO2 none."""
+    return "none" if channel == "SPO2" else cfg.scaling
 
 
 def scaling_of(samples: npt.NDArray[np.int16], *, scale: float, kind: str) -> Scaling:
