@@ -14,6 +14,7 @@ from somnoflow.config.root import Config
 from somnoflow.config.subset import ALL
 from somnoflow.config.synthsleepnet import LORA, SYNTHSLEEPNET
 from somnoflow.config.unimodal import UNIMODAL
+from somnoflow.methods import head_of, tuning_of
 
 FEATURES = "features"
 
@@ -31,12 +32,12 @@ class ModelRow:
     @property
     def tuning(self) -> str:
         """How the encoder is tuned; empty where it is frozen."""
-        return self.method.rpartition("-")[0]
+        return tuning_of(self.method)
 
     @property
     def head(self) -> str:
         """The probe or context module."""
-        return self.method.rpartition("-")[2]
+        return head_of(self.method)
 
     @property
     def wildcards(self) -> dict[str, str]:
@@ -120,7 +121,7 @@ def subset_rows(config: Config) -> Iterator[ModelRow]:
 
 def _has(encoder: str, method: str) -> bool:
     """Tell whether an encoder is tuned as a method asks; every encoder has frozen heads."""
-    tuning = method.rpartition("-")[0]
+    tuning = tuning_of(method)
     if not tuning:
         return True
     return encoder == (SYNTHSLEEPNET if tuning == LORA else BASE)
