@@ -23,6 +23,36 @@ def _convolution(c_in: int, c_out: int, *, kernel: int, stride: int, padding: in
     return nn.Conv2d(c_in, c_out, (1, kernel), stride=(1, stride), padding=(0, padding), bias=False)
 
 
+class SqueezeExcitation(nn.Sequential):
+    """Scale the channels of a map by weights that its mean over time decides (arXiv 1709.01507).
+
+    Parameters
+    ----------
+    channels
+        Channels C of the map.
+    reduction
+        The mean passes C // `reduction` values.
+    """
+
+    def __init__(self, channels: int, *, reduction: int) -> None:
+        inner = channels // reduction
+        if inner < 1:
+            raise ValueError(
+                f"found squeeze {reduction}, wanted at most the {channels} channels of the block"
+            )
+        super().__init__(
+            nn.Linear(channels, inner, bias=False),
+            nn.ReLU(),
+            nn.Linear(inner, channels, bias=False),
+            nn.Sigmoid(),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scale (B, C, F, W): each frame by itself."""
+        mean = x.mean(dim=-1).transpose(1, 2)  # (B, F, C)
+        return x * super().forward(mean).transpose(1, 2)[..., None]
+
+
 class BasicBlock(nn.Module):
     """Residual block of two convolutions whose shortcut is cropped to the shrunken map.
 
@@ -34,14 +64,21 @@ class BasicBlock(nn.Module):
         Kernel of both convolutions.
     stride
         Stride of the first convolution.
+    squeeze
+        Reduction of squeeze and excitation before the sum; None: without.
     """
 
-    def __init__(self, c_in: int, c_out: int, *, kernel: int, stride: int) -> None:
+    def __init__(
+        self, c_in: int, c_out: int, *, kernel: int, stride: int, squeeze: int | None = None
+    ) -> None:
         super().__init__()
         self.conv1 = _convolution(c_in, c_out, kernel=kernel, stride=stride, padding=PADDING)
         self.bn1 = nn.BatchNorm2d(c_out)
         self.conv2 = _convolution(c_out, c_out, kernel=kernel, stride=1, padding=PADDING)
         self.bn2 = nn.BatchNorm2d(c_out)
+        self.squeeze: nn.Module = nn.Identity()
+        if squeeze is not None:
+            self.squeeze = SqueezeExcitation(c_out, reduction=squeeze)
         self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or c_in != c_out:
             self.shortcut = nn.Sequential(
@@ -52,7 +89,7 @@ class BasicBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, c_in, F, W) to (B, c_out, F, W'), W' <= W."""
         y = elu(self.bn1(self.conv1(x)), inplace=True)
-        y = self.bn2(self.conv2(y))
+        y = self.squeeze(self.bn2(self.conv2(y)))
         shortcut = self.shortcut(x)[..., : y.shape[-1]]
         return elu(y + shortcut, inplace=True)
 
@@ -81,6 +118,9 @@ class FrameBackbone(nn.Module):
     pools
         Width of each branch's average pooling, of stride 1; cut down to the map where it is
         shorter. Published: 16, 11, 6, for 3 s and (SynthSleepNet) for 4 s.
+    squeeze
+        Reduction of squeeze and excitation in each block; None: without. Published: without
+        (NeuroNet), 16 (SynthSleepNet).
 
     Attributes
     ----------
@@ -102,6 +142,7 @@ class FrameBackbone(nn.Module):
         strides: Sequence[int] = (1, 1, 2, 2),
         kernels: Sequence[int] = (3, 5, 7),
         pools: Sequence[int] = (16, 11, 6),
+        squeeze: int | None = None,
     ) -> None:
         super().__init__()
         if len(channels) != len(strides) or len(kernels) != len(pools):
@@ -127,7 +168,7 @@ class FrameBackbone(nn.Module):
         self.branches = nn.ModuleList(
             nn.Sequential(
                 *(
-                    BasicBlock(c_in, c_out, kernel=kernel, stride=stride)
+                    BasicBlock(c_in, c_out, kernel=kernel, stride=stride, squeeze=squeeze)
                     for (c_in, c_out), stride in zip(
                         pairwise([stem, *channels]), strides, strict=True
                     )

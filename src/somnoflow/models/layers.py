@@ -4,6 +4,8 @@ Notation: B batch, L tokens, D embedding, H heads. Names (`norm1`, `attn.qkv`, `
 `norm2`, `mlp.fc1`, `mlp.fc2`) are those of the published checkpoints.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import gelu, scaled_dot_product_attention
@@ -32,12 +34,13 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(dim, 3 * dim)
         self.proj = nn.Linear(dim, dim)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (B, L, D) to (B, L, D)."""
+    def forward(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
+        """Map (B, L, D) to (B, L, D); where `valid` (B, L) is False, a token is not looked at."""
         B, L, D = x.shape
         qkv = self.qkv(x).reshape(B, L, 3, self.heads, D // self.heads)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each (B, H, L, D / H)
-        x = scaled_dot_product_attention(q, k, v)
+        mask = None if valid is None else valid[:, None, None]  # (B, 1, 1, L)
+        x = scaled_dot_product_attention(q, k, v, attn_mask=mask)
         return self.proj(x.transpose(1, 2).reshape(B, L, D))
 
 
@@ -72,10 +75,30 @@ class Block(nn.Module):
         self.norm2 = nn.LayerNorm(dim, eps=NORM_EPS)
         self.mlp = Mlp(dim)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (B, L, D) to (B, L, D)."""
-        x = x + self.attn(self.norm1(x))
+    def forward(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
+        """Map (B, L, D) to (B, L, D); where `valid` (B, L) is False, a token is not looked at."""
+        x = x + self.attn(self.norm1(x), valid)
         return x + self.mlp(self.norm2(x))
+
+
+def projection_head(dim: int, sizes: Sequence[int]) -> nn.Sequential:
+    """Give what a contrastive loss compares: Linear, batch norm, ELU, Linear; from (B, dim)."""
+    hidden, projected = sizes
+    head = nn.Sequential(
+        nn.Linear(dim, hidden), nn.BatchNorm1d(hidden), nn.ELU(), nn.Linear(hidden, projected)
+    )
+    without_bias(head[0])
+    return head
+
+
+def without_bias(linear: nn.Module) -> None:
+    """Leave the bias of a layer before a batch norm untrained.
+
+    The norm takes it away again: its gradient is rounding alone, of which Adam would make whole
+    steps that only evaluation sees.
+    """
+    assert isinstance(linear, nn.Linear)  # noqa: S101 - tells mypy
+    linear.bias.requires_grad_(False)
 
 
 def sincos_positions(length: int, dim: int) -> Tensor:

@@ -18,8 +18,15 @@ import torch
 from torch import Tensor, nn
 
 from somnoflow.models.backbone import FrameBackbone
-from somnoflow.models.layers import NORM_EPS, Block, initialise_as_mae, sincos_positions
+from somnoflow.models.layers import (
+    NORM_EPS,
+    Block,
+    initialise_as_mae,
+    projection_head,
+    sincos_positions,
+)
 from somnoflow.models.losses import nt_xent
+from somnoflow.models.masking import masked_error, random_masking, restore
 
 Preset = Literal["tiny", "T", "B", "synth-tiny", "synth"]
 Objective = Literal["hybrid", "masked", "contrastive"]
@@ -27,6 +34,11 @@ Objective = Literal["hybrid", "masked", "contrastive"]
 # A product of seconds and Hz (0.29 x 100) or of frames and shares (10 x (1 - 0.8)) can fall a
 # rounding error short of the whole number it means.
 ROUNDING = 1e-9
+# What pre-training needs and a feature does not.
+PRETRAINING_ONLY = (
+    "decoder_embed", "mask_token", "decoder_positions", "decoder_blocks", "decoder_norm",
+    "decoder_pred", "projection",
+)  # fmt: skip
 
 
 class Losses(NamedTuple):
@@ -62,8 +74,11 @@ class NeuroNet(nn.Module):
         d, heads and blocks of the decoder. Published: 192, 8, 1 (T) or 256, 8, 3 (B).
     projection
         Sizes of the projection's two linear layers. Published: 1024, 512.
-    stem, stem_stride, channels, strides
-        Of the frame backbone. Published: 32; 2; 32, 32, 48, 64; 1, 1, 2, 2.
+    stem, stem_stride, channels, strides, squeeze
+        Of the frame backbone. Published: 32; 2; 32, 32, 48, 64; 1, 1, 2, 2; none. As encoder of
+        SynthSleepNet: 64; 2; 64, 128, 128, 256; 1, 1, 2, 2; 16.
+    trainable_positions
+        Train the positions, and one of CLS. Published: no; as encoder of SynthSleepNet, yes.
     mask_ratio
         Share of the frames hidden from the encoder. Published: 0.8, so L = 14 of 73 are visible.
     temperature
@@ -85,10 +100,11 @@ class NeuroNet(nn.Module):
     -----
     The weights of the frame backbone and of the projection start as torch's layers do, those of
     encoder and decoder as in MAE. Positions are buffers of the state, so a converted checkpoint
-    brings its own; the one of CLS is zero.
+    brings its own; the one of CLS is zero. Trained positions start from the same values.
     """
 
     positions: Tensor
+    cls_position: Tensor | None
     decoder_positions: Tensor
 
     def __init__(
@@ -115,6 +131,8 @@ class NeuroNet(nn.Module):
         stop_gradient: bool = False,
         mask_block: int = 1,
         objective: Objective = "hybrid",
+        squeeze: int | None = None,
+        trainable_positions: bool = False,
     ) -> None:
         super().__init__()
         self.architecture: dict[str, Any] = {
@@ -152,12 +170,17 @@ class NeuroNet(nn.Module):
             stem_stride=stem_stride,
             channels=channels,
             strides=strides,
+            squeeze=squeeze,
         )
         token = self.frame_backbone.features  # E
 
         self.patch_embed = nn.Linear(token, encoder_dim)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, encoder_dim))
-        self.register_buffer("positions", sincos_positions(self.frames, encoder_dim)[None])
+        self._add_positions("positions", encoder_dim, trained=trainable_positions)
+        self.register_parameter(
+            "cls_position",
+            nn.Parameter(torch.zeros(1, 1, encoder_dim)) if trainable_positions else None,
+        )
         self.encoder_blocks = nn.ModuleList(
             Block(encoder_dim, encoder_heads) for _ in range(encoder_blocks)
         )
@@ -165,7 +188,7 @@ class NeuroNet(nn.Module):
 
         self.decoder_embed = nn.Linear(encoder_dim, decoder_dim)
         self.mask_token = nn.Parameter(torch.zeros(1, 1, decoder_dim))
-        self.register_buffer("decoder_positions", sincos_positions(self.frames, decoder_dim)[None])
+        self._add_positions("decoder_positions", decoder_dim, trained=trainable_positions)
         self.decoder_blocks = nn.ModuleList(
             Block(decoder_dim, decoder_heads) for _ in range(decoder_blocks)
         )
@@ -179,24 +202,23 @@ class NeuroNet(nn.Module):
         nn.init.normal_(self.cls_token, std=0.02)
         nn.init.normal_(self.mask_token, std=0.02)
 
-        hidden, projected = projection
-        self.projection = nn.Sequential(
-            nn.Linear(encoder_dim, hidden),
-            nn.BatchNorm1d(hidden),
-            nn.ELU(),
-            nn.Linear(hidden, projected),
-        )
-        # A batch norm takes this bias away again: its gradient is rounding alone, of which Adam
-        # would make whole steps that only evaluation sees.
-        self.projection[0].bias.requires_grad_(False)
+        self.projection = projection_head(encoder_dim, projection)
         if objective == "masked":
             self.projection.requires_grad_(False)
         if objective == "contrastive":
             self.mask_token.requires_grad_(False)
+            self.decoder_positions.requires_grad_(False)
             for unused in (
                 self.decoder_embed, self.decoder_blocks, self.decoder_norm, self.decoder_pred,
             ):  # fmt: skip
                 unused.requires_grad_(False)
+
+    def _add_positions(self, name: str, dim: int, *, trained: bool) -> None:
+        positions = sincos_positions(self.frames, dim)[None]
+        if trained:
+            self.register_parameter(name, nn.Parameter(positions))
+        else:
+            self.register_buffer(name, positions)
 
     @property
     def dimension(self) -> int:
@@ -302,15 +324,9 @@ class NeuroNet(nn.Module):
         ids_restore : Tensor
             (V B, F): where in (kept, hidden) each frame is found.
         """
-        B, frames, _ = x.shape
-        visible = whole(frames * (1 - mask_ratio))
-        noise = noise.repeat_interleave(self.mask_block, dim=1)[:, :frames].to(x.device)
-        ids_shuffle = noise.argsort(dim=1, stable=True)
-        ids_restore = ids_shuffle.argsort(dim=1)
-        epoch = torch.arange(len(noise), device=x.device) % B
-        kept = x[epoch[:, None], ids_shuffle[:, :visible]]
-        mask = (ids_restore >= visible).to(x.dtype)
-        return kept, mask, ids_restore
+        frames = x.shape[1]
+        noise = noise.repeat_interleave(self.mask_block, dim=1)[:, :frames]
+        return random_masking(x, visible=whole(frames * (1 - mask_ratio)), noise=noise)
 
     def forward_encoder(
         self, tokens: Tensor, *, mask_ratio: float, noise: Tensor
@@ -326,7 +342,10 @@ class NeuroNet(nn.Module):
         return self._encode(x), mask, ids_restore
 
     def _encode(self, x: Tensor) -> Tensor:
-        x = torch.cat([self.cls_token.expand(len(x), -1, -1), x], dim=1)  # (B, 1 + L, D)
+        cls = self.cls_token
+        if self.cls_position is not None:
+            cls = cls + self.cls_position  # type: ignore[assignment]
+        x = torch.cat([cls.expand(len(x), -1, -1), x], dim=1)  # (B, 1 + L, D)
         for block in self.encoder_blocks:
             x = block(x)
         return self.encoder_norm(x)
@@ -334,10 +353,7 @@ class NeuroNet(nn.Module):
     def forward_decoder(self, latent: Tensor, ids_restore: Tensor) -> Tensor:
         """Predict all frame tokens (B, F, E) from the encoded visible ones (B, 1 + L, D)."""
         x = self.decoder_embed(latent[:, 1:])  # (B, L, d), without CLS
-        B, visible, d = x.shape
-        hidden = self.mask_token.expand(B, ids_restore.shape[1] - visible, -1).to(x.dtype)
-        x = torch.cat([x, hidden], dim=1)  # (B, F, d), shuffled
-        x = x.gather(1, ids_restore[:, :, None].expand(-1, -1, d))  # in the order of time
+        x = restore(x, mask_token=self.mask_token, ids_restore=ids_restore)  # (B, F, d)
         x = x + self.decoder_positions
         for block in self.decoder_blocks:
             x = block(x)
@@ -345,8 +361,7 @@ class NeuroNet(nn.Module):
 
     def forward_loss(self, target: Tensor, predicted: Tensor, mask: Tensor) -> Tensor:
         """Give the mean squared error of the tokens (B, F, E) over hidden frames only."""
-        error = (predicted.float() - target.float()).square().mean(dim=-1)  # (B, F)
-        return (error * mask).sum() / mask.sum()
+        return masked_error(target, predicted, mask)
 
     def forward_contrast(
         self, latent: Tensor, *, gather: Callable[[Tensor], Tensor] | None = None
@@ -367,8 +382,19 @@ class NeuroNet(nn.Module):
 
     def forward_tokens(self, tokens: Tensor) -> Tensor:
         """Give the feature (B, D) of epochs from all their frame tokens (B, F, E)."""
-        x = self._encode(self.patch_embed(tokens) + self.positions)  # (B, 1 + F, D)
-        return x[:, 1:].mean(dim=1)
+        return self.encode_tokens(tokens)[:, 1:].mean(dim=1)
+
+    def encode_tokens(self, tokens: Tensor) -> Tensor:
+        """Encode all frame tokens (B, F, E), nothing masked, to (B, 1 + F, D), CLS first."""
+        return self._encode(self.patch_embed(tokens) + self.positions)
+
+
+def without_pretraining(encoder: NeuroNet) -> NeuroNet:
+    """Take off what only pre-training needs; give the same encoder, of which features remain."""
+    for name in PRETRAINING_ONLY:
+        if hasattr(encoder, name):
+            delattr(encoder, name)
+    return encoder
 
 
 def whole(number: float) -> int:
@@ -376,7 +402,7 @@ def whole(number: float) -> int:
     return math.floor(number + ROUNDING)
 
 
-# Published sizes; `tiny` is ours, for laptops and tests.
+# Published sizes; `tiny` and `synth-tiny` are ours, for laptops and tests.
 PRESETS: dict[Preset, dict[str, Any]] = {
     "tiny": {
         "encoder_dim": 64, "encoder_heads": 4, "encoder_blocks": 2,
@@ -391,6 +417,21 @@ PRESETS: dict[Preset, dict[str, Any]] = {
     "B": {
         "encoder_dim": 768, "encoder_heads": 8, "encoder_blocks": 4,
         "decoder_dim": 256, "decoder_heads": 8, "decoder_blocks": 3,
+    },
+    "synth-tiny": {
+        "frame_window": 4.0, "frame_step": 1.0,
+        "encoder_dim": 64, "encoder_heads": 4, "encoder_blocks": 2,
+        "decoder_dim": 32, "decoder_heads": 4, "decoder_blocks": 1,
+        "projection": (128, 64),
+        "stem": 8, "stem_stride": 4, "channels": (8, 16), "strides": (1, 2), "squeeze": 4,
+        "trainable_positions": True,
+    },
+    "synth": {
+        "frame_window": 4.0, "frame_step": 1.0,
+        "encoder_dim": 768, "encoder_heads": 8, "encoder_blocks": 4,
+        "decoder_dim": 256, "decoder_heads": 8, "decoder_blocks": 3,
+        "stem": 64, "channels": (64, 128, 128, 256), "squeeze": 16,
+        "trainable_positions": True,
     },
 }  # fmt: skip
 

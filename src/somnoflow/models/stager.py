@@ -8,7 +8,6 @@ Notation: B windows, L epochs of a window, T samples of an epoch, N = B L epochs
 D embedding, K = 5 stages.
 """
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -17,16 +16,11 @@ import torch
 from torch import Tensor, nn
 
 from somnoflow.models.context import ContextHead
-from somnoflow.models.neuronet import NeuroNet
+from somnoflow.models.frozen import digest
+from somnoflow.models.neuronet import NeuroNet, without_pretraining
 from somnoflow.models.weights import fill, read_about, read_tensors
 
 Tuning = Literal["partial", "full", "scratch"]
-
-# What pre-training needs of NeuroNet and stages do not.
-PRETRAINING_ONLY = (
-    "decoder_embed", "mask_token", "decoder_positions", "decoder_blocks", "decoder_norm",
-    "decoder_pred", "projection",
-)  # fmt: skip
 
 
 class Stager(nn.Module):
@@ -103,19 +97,7 @@ class Stager(nn.Module):
 
     def frozen_digest(self) -> str:
         """Give the SHA-256 of the names and values of all that is frozen."""
-        digest = hashlib.sha256()
-        for name, tensor in sorted(self.frozen(), key=lambda item: item[0]):
-            digest.update(name.encode())
-            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-        return digest.hexdigest()
-
-
-def without_pretraining(encoder: NeuroNet) -> NeuroNet:
-    """Take off what only pre-training needs; give the same encoder, of which features remain."""
-    for name in PRETRAINING_ONLY:
-        if hasattr(encoder, name):
-            delattr(encoder, name)
-    return encoder
+        return digest(self.frozen())
 
 
 def describe_stager(stager: Stager, about: Mapping[str, Any]) -> dict[str, Any]:
