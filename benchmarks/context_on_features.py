@@ -48,6 +48,7 @@ from somnoflow.io.atomic import atomic, write_json
 from somnoflow.models.context import CONTEXTS
 from somnoflow.models.heads import load_head
 from somnoflow.stages import STAGE_NAMES
+from somnoflow.tasks import TASKS
 from somnoflow.training.contexts import fit_context
 from somnoflow.training.device import prepare
 
@@ -133,6 +134,7 @@ def score_context(name: str, fold: Fold, *, recipe: Context) -> tuple[Floats, di
             dimension=train.dimension,
             labels=train.table.select(KEYS),
             context=name,
+            task=TASKS["staging"],
             cfg=recipe,
             folder=Path(folder),
             device=torch.device("cpu"),

@@ -29,8 +29,9 @@ from sklearn.metrics import accuracy_score, cohen_kappa_score, f1_score
 from measuring import line, table
 from somnoflow.config.context import Context
 from somnoflow.data.windows import average, cut_windows, run_starts
-from somnoflow.models.context import ContextHead, K
+from somnoflow.models.context import ContextHead
 from somnoflow.models.heads import load_head
+from somnoflow.tasks import TASKS
 from somnoflow.training.contexts import fit_context
 from somnoflow.training.device import prepare
 
@@ -80,6 +81,7 @@ def train(context: str, *, learning: Features, val: Features, cfg: Context) -> C
             dimension=dimension,
             labels=labels,
             context=context,
+            task=TASKS["staging"],
             cfg=cfg,
             folder=Path(folder),
             device=torch.device("cpu"),
@@ -94,7 +96,8 @@ def score_moved_back(head: ContextHead, test: Features) -> npt.NDArray[np.float3
     """Score as at stride L, but with the windows of training: all of them full."""
     starts = run_starts(test.table)
     windows = cut_windows(starts, length=head.window, stride=head.window, whole=True)
-    return average(head.score_windows(test.values, windows), epochs=len(starts), values=K)
+    parts = head.score_windows(test.values, windows)
+    return average(parts, epochs=len(starts), values=len(head.seen))
 
 
 def interval(test: Features, gained: npt.NDArray[np.int64]) -> str:

@@ -62,6 +62,7 @@ def make_slice(tuning: str, context: str = "mamba", **changes: object) -> Finetu
     return FinetuneSlice(
         channel="EEG_C4",
         sampling_rate=100,
+        task="staging",
         tuning=tuning,
         context=context,
         recipe=FinetuneRecipe(**{**SMALL, **changes}),
@@ -121,7 +122,7 @@ def run_score(cohort: Cohort, folder: Path, *, stride: int = 5) -> pl.DataFrame:
         fold=0,
         gpus=0,
         threads=1,
-        cfg=ScoreSlice(stride=stride),
+        cfg=ScoreSlice(task="staging", stride=stride),
     )
     return pl.read_parquet(path)
 
@@ -496,7 +497,7 @@ def run_head(
         name=f"neuronet/EEG_C4/{context}/labels=all",
         fold=0,
         threads=1,
-        cfg=HeadSlice(name=context, recipe=Context(**{**SMALL, **changes})),
+        cfg=HeadSlice(name=context, task="staging", recipe=Context(**{**SMALL, **changes})),
     )
     return folder
 
@@ -510,7 +511,7 @@ def run_frozen_score(cohort: Cohort, embeddings: Path, folder: Path) -> pl.DataF
         predictions=path,
         fold=0,
         threads=1,
-        cfg=ScoreSlice(stride=5),
+        cfg=ScoreSlice(task="staging", stride=5),
     )
     return pl.read_parquet(path)
 

@@ -28,12 +28,14 @@ from somnoflow.models.context import ContextHead
 from somnoflow.models.heads import load_head, write_context
 from somnoflow.models.pretrained import load_frozen
 from somnoflow.models.weights import read_tensors, write_weights
+from somnoflow.tasks import TASKS
 from somnoflow.training.embedded import read_dimension, read_labelled, read_parts, to_matrix
 from somnoflow.training.embedding import embed_rows
 from somnoflow.training.initial import build_neuronet
 from somnoflow.training.roles import Roles, read_roles
 from somnoflow.training.scoring import gather_predictions, score_part
 
+STAGING = TASKS["staging"]
 LINEAR = Linear(passes=12, batch_size=8)
 NAMES = ["p_W", "p_N1", "p_N2", "p_N3", "p_REM"]
 
@@ -77,7 +79,7 @@ def run_head(index: Path, split: Path, folder: Path, name: str = "linear") -> Pa
         name=name,
         fold=0,
         threads=1,
-        cfg=HeadSlice(name=name, recipe=recipe),
+        cfg=HeadSlice(name=name, task="staging", recipe=recipe),
     )
     return folder / "head.safetensors"
 
@@ -94,7 +96,7 @@ def make_context_head(index: Path, path: Path) -> Path:
 def run_score(
     index: Path, trained: Path, split: Path, path: Path, *, stride: int = 6
 ) -> pl.DataFrame:
-    cfg = ScoreSlice(stride=stride)
+    cfg = ScoreSlice(task="staging", stride=stride)
     score(embeddings=index, head=trained, split=split, predictions=path, fold=0, threads=1, cfg=cfg)
     return pl.read_parquet(path)
 
@@ -230,10 +232,10 @@ def test_the_deployed_head_reproduces_the_score_it_was_chosen_for(
     table = pl.read_csv(tmp_path / "training.csv")
     best = table.filter(pl.col("best") == 1)
     assert best["pass"].item() == 1 + table["val_macro_f1"].arg_max()
-    val = read_labelled(embedded, subjects=ROLES["val"])
+    val = read_labelled(embedded, subjects=ROLES["val"], task=STAGING)
     predicted = load_head(path, dimension=64).predict_proba(val.embeddings).argmax(1)
     found = f1_score(
-        val.stages, predicted, labels=np.unique(val.stages), average="macro", zero_division=0
+        val.targets, predicted, labels=np.unique(val.targets), average="macro", zero_division=0
     )
     assert found == pytest.approx(best["val_macro_f1"].item(), abs=1e-9)
 
@@ -257,9 +259,9 @@ def test_test_subjects_do_not_reach_the_head(
 
 def test_unscored_and_unusable_epochs_are_never_trained_on(embedded: Path) -> None:
     """Defect N18: of 23 epochs two are unscored and another one is unusable."""
-    train = read_labelled(embedded, subjects=ROLES["train"])
+    train = read_labelled(embedded, subjects=ROLES["train"], task=STAGING)
     assert len(train) == 3 * (23 - 3)
-    assert train.stages.min() >= 0
+    assert train.targets.min() >= 0
     assert np.abs(train.embeddings).sum(axis=1).min() > 0
 
 
@@ -268,7 +270,7 @@ def test_a_stage_nobody_has_is_logged_and_never_predicted(
 ) -> None:
     cohort = make_cohort(tmp_path / "c", epochs=12, roles={**ROLES, "train": ["sim/b"]})
     index = run_embed(cohort, encoder, tmp_path / "e")
-    present = set(read_labelled(index, subjects=["sim/b"]).stages.tolist())
+    present = set(read_labelled(index, subjects=["sim/b"], task=STAGING).targets.tolist())
     missing = sorted({0, 1, 2, 3, 4} - present)
     assert missing
     for name in ("linear", "knn"):
@@ -406,7 +408,7 @@ def test_recordings_out_of_order_or_in_pieces_stop_scoring(
     ]
     roles = Roles(pretrain=(), train=(), val=(), test=("sim/e",))
     with pytest.raises(ValueError, match="1 recordings of here lie in 2 pieces, wanted each in"):
-        gather_predictions(pieces, roles=roles, fold=0, where="here")
+        gather_predictions(pieces, task=STAGING, roles=roles, fold=0, where="here")
 
 
 # Code

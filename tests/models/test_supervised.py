@@ -11,22 +11,24 @@ from torch import Tensor, nn
 
 from somnoflow.config.context import Context
 from somnoflow.models.weights import read_about, read_tensors
+from somnoflow.tasks import TASKS
+from somnoflow.training.balance import class_weights
 from somnoflow.training.errors import TrainingError
 from somnoflow.training.supervised import (
     Batch,
     Supervised,
     WindowOrder,
     Windows,
-    class_weights,
     fit_windows,
-    stage_loss,
+    label_loss,
     validation_order,
-    visible_stages,
+    visible_targets,
     weight_of,
 )
 from somnoflow.training.validation import validation_scores
 
 CPU = torch.device("cpu")
+STAGING = TASKS["staging"]
 KEYS = ["dataset", "subject", "recording", "epoch"]
 RECIPE = Context(window=6, stride=3, width=8, passes=3, batch_size=4, learning_rate=0.02)
 
@@ -93,11 +95,11 @@ def build() -> Neighbours:
 
 def train_windows(epochs: Night, labels: pl.DataFrame | None = None, **changes: int) -> Windows:
     sizes = {"length": RECIPE.window, "stride": RECIPE.stride, **changes}
-    return Windows(epochs, labels=labels, whole=True, **sizes)
+    return Windows(epochs, task=STAGING, labels=labels, whole=True, **sizes)
 
 
 def val_windows(epochs: Night) -> Windows:
-    return Windows(epochs, length=RECIPE.window, stride=RECIPE.window, whole=False)
+    return Windows(epochs, task=STAGING, length=RECIPE.window, stride=RECIPE.window, whole=False)
 
 
 def run(
@@ -135,7 +137,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict]]:
 
 def test_a_batch_is_read_once_with_its_stages_and_padding() -> None:
     night = Night("ab", epochs=8, lost=(3,))
-    windows = Windows(night, length=5, stride=5, whole=False)
+    windows = Windows(night, task=STAGING, length=5, stride=5, whole=False)
     # Usable rows of each night: 0-2, then 4-7 (3 is lost).
     assert windows.windows.tolist() == [[0, 3], [3, 7], [7, 10], [10, 14]]
     batch = windows[np.array([0, 3])]
@@ -146,8 +148,8 @@ def test_a_batch_is_read_once_with_its_stages_and_padding() -> None:
         inputs = batch.inputs[window][valid].numpy()
         assert np.array_equal(inputs, night.inputs[usable[rows[valid]]])
         stages = night.table["stage"].to_numpy()[usable[rows[valid]]]
-        assert batch.stages[window][valid].tolist() == stages.tolist()
-    assert batch.stages[0, 3] == -1
+        assert batch.targets[window][valid].tolist() == stages.tolist()
+    assert batch.targets[0, 3] == -1
 
 
 def test_no_window_holds_two_recordings_or_a_gap() -> None:
@@ -164,10 +166,12 @@ def test_no_window_holds_two_recordings_or_a_gap() -> None:
 def test_only_labels_that_may_be_seen_are_seen() -> None:
     night = Night("ab", epochs=12)
     labels = night.table.filter(pl.col("epoch").is_in([2, 7]), pl.col("subject") == "toy/b")
-    stages = visible_stages(night.table, labels.select(KEYS))
+    stages = visible_targets(night.table, labels.select(KEYS), task=STAGING)
     assert np.flatnonzero(stages != -1).tolist() == [14, 19]
     assert stages[[14, 19]].tolist() == night.table["stage"].to_numpy()[[14, 19]].tolist()
-    assert np.array_equal(visible_stages(night.table, None), night.table["stage"].to_numpy())
+    assert np.array_equal(
+        visible_targets(night.table, None, task=STAGING), night.table["stage"].to_numpy()
+    )
     windows = train_windows(night, labels.select(KEYS))
     assert len(windows.known) == 2
     held = [(w[0] <= 14 < w[1]) or (w[0] <= 19 < w[1]) for w in windows.windows.tolist()]
@@ -195,11 +199,11 @@ def test_each_pass_has_every_window_once_in_batches_of_like_size() -> None:
 
 def test_loss_is_the_weighted_mean_computed_by_hand() -> None:
     stages = np.array([0, 0, 0, 0, 0, 0, 2, 2, 2, 4])
-    assert class_weights(stages, kind="none") is None
+    assert class_weights(stages, kind="none", classes=5) is None
     # Shares 0.6, 0.3, 0.1, so 1 / 0.6, 1 / 0.3 and 1 / 0.1 over their mean, 3.
-    balanced = class_weights(stages, kind="balanced")
+    balanced = class_weights(stages, kind="balanced", classes=5)
     assert balanced.tolist() == pytest.approx([5 / 9, 0, 10 / 9, 0, 10 / 3])
-    root = class_weights(stages, kind="root")
+    root = class_weights(stages, kind="root", classes=5)
     assert (root**2 / root[0] ** 2).tolist() == pytest.approx([1, 0, 2, 0, 6], rel=1e-5)
     assert root[torch.from_numpy(stages)].mean().item() == pytest.approx(1)
     torch.manual_seed(0)
@@ -208,10 +212,10 @@ def test_loss_is_the_weighted_mean_computed_by_hand() -> None:
     known = [(0, 0, 0), (0, 2, 2), (1, 0, 4), (1, 1, 0)]
     by_hand = sum(-balanced[s].item() * logs[b, e, s].item() for b, e, s in known)
     by_hand /= 2 * 5 / 9 + 10 / 9 + 10 / 3
-    assert stage_loss(logits, seen, weights=balanced).item() == pytest.approx(by_hand, rel=1e-5)
+    assert label_loss(logits, seen, weights=balanced).item() == pytest.approx(by_hand, rel=1e-5)
     assert weight_of(seen, weights=balanced).item() == pytest.approx(2 * 5 / 9 + 10 / 9 + 10 / 3)
     plain = sum(-logs[b, e, s].item() for b, e, s in known) / 4
-    assert stage_loss(logits, seen, weights=None).item() == pytest.approx(plain, rel=1e-5)
+    assert label_loss(logits, seen, weights=None).item() == pytest.approx(plain, rel=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["balanced", "root"])
@@ -255,14 +259,14 @@ def scores_of(path: Path, windows: Windows) -> dict[str, float]:
     model = build()
     model.load_state_dict(read_tensors(path))
     model.eval()
-    predicted = np.full(len(windows.stages), -2)
+    predicted = np.full(len(windows.targets), -2)
     for numbers in validation_order(windows, RECIPE.batch_size):
         batch = windows[numbers]
         logits = model(batch.inputs, batch.valid)
         predicted[batch.rows[batch.valid]] = logits[batch.valid].argmax(-1)
     assert (predicted >= 0).all()
-    scored = windows.stages >= 0
-    return validation_scores(windows.stages[scored], predicted[scored])
+    scored = windows.targets >= 0
+    return validation_scores(windows.targets[scored], predicted[scored])
 
 
 def test_the_reloaded_model_reproduces_its_validation_score(
@@ -392,7 +396,7 @@ def test_windows_without_a_label_are_left_out_and_counted(
     labels = night.table.filter((pl.col("subject") == "toy/b") & (pl.col("epoch") == 1))
     with caplog.at_level(logging.INFO):
         run(tmp_path, train=train_windows(night, labels.select(KEYS)), passes=1)
-    assert "1 of 120 usable epochs have a stage to learn from; 1 of 39 windows" in caplog.text
+    assert "1 of 120 usable epochs have a label to learn from; 1 of 39 windows" in caplog.text
     assert "validation by 32 of 33 epochs" in caplog.text
 
 

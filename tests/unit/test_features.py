@@ -11,6 +11,7 @@ from somnoflow.commands.features import features as run_features
 from somnoflow.config.features import Features, FeaturesSlice
 from somnoflow.data.features import FeatureTable, encode, join_cohort, read_features, standardise
 from somnoflow.io.digest import sha256_file
+from somnoflow.tasks import TASKS
 from somnoflow.training.embedded import EmbeddedEpochs, read_labelled
 
 CFG = Features(path="features.parquet", dataset="lab", stage="scored")
@@ -243,9 +244,9 @@ def test_the_command_writes_what_heads_read(tmp_path: Path) -> None:
         cfg=FeaturesSlice(name="lab", table=CFG),
     )
     assert (tmp_path / "out/dataset=lab/shard=3.parquet").is_file()
-    labelled = read_labelled(index, subjects=["lab/1"])
+    labelled = read_labelled(index, subjects=["lab/1"], task=TASKS["staging"])
     assert labelled.embeddings.shape == (7, 4)
-    assert set(labelled.stages) == {3}
+    assert set(labelled.targets) == {3}
     embedded = EmbeddedEpochs(index, subjects=["lab/0", "lab/2"])
     assert embedded.table.filter(~pl.col("usable"))["epoch"].to_list() == [4, 4]
     np.testing.assert_allclose(np.sinh(embedded.read(np.array([0, 7]))[:, 0]).sum(), 0, atol=1e-1)

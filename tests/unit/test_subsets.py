@@ -179,7 +179,7 @@ def test_counts_are_those_of_the_labels(packed, tmp_path):
                        for path in packed["packed"])  # fmt: skip
     joined = labels.join(stages, on=KEY)
     assert joined.height == labels.height
-    assert counts["stages"] == {
+    assert counts["classes"] == {
         name: joined.filter(pl.col("stage") == code).height for code, name in enumerate(STAGE_NAMES)
     }
 

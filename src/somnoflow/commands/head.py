@@ -1,4 +1,4 @@
-"""Train a head on the scored epochs of a fold's training subjects."""
+"""Train a head on the labelled epochs of a fold's training subjects."""
 
 from pathlib import Path
 
@@ -7,6 +7,7 @@ from somnoflow.config.heads import HeadSlice, Linear
 from somnoflow.data.subsets import read_labels
 from somnoflow.entry import Input, Output, command
 from somnoflow.models.heads import write_knn, write_linear
+from somnoflow.tasks import TASKS
 from somnoflow.training.contexts import train_context
 from somnoflow.training.device import choose_device, prepare
 from somnoflow.training.embedded import read_labelled
@@ -29,14 +30,14 @@ def head(
     threads: int,
     cfg: HeadSlice,
 ) -> None:
-    """Train the head that `cfg` describes, chosen by the validation subjects.
+    """Train the head that `cfg` describes on its task, chosen by the validation subjects.
 
     A context module is continued after a kill; probes take seconds and begin again.
     """
     device = choose_device(0)
     prepare(device, threads=threads)
     roles = read_roles(split, fold=fold)
-    seen = read_labels(labels)
+    task, seen = TASKS[cfg.task], read_labels(labels)
     if isinstance(cfg.recipe, Context):
         inputs = [embeddings, split, labels]
         kept = find_resume(resume, stage="head", name=name, fold=fold, settings=cfg, inputs=inputs)
@@ -44,6 +45,7 @@ def head(
             best, rows = train_context(
                 embeddings,
                 context=cfg.name,
+                task=task,
                 cfg=cfg.recipe,
                 roles=roles,
                 labels=seen,
@@ -53,13 +55,14 @@ def head(
             kept.finish(best, rows)
         kept.copy(weights=head, training=training)
         return
-    train = read_labelled(embeddings, subjects=roles.train, labels=seen)
-    val = read_labelled(embeddings, subjects=roles.val)
+    train = read_labelled(embeddings, subjects=roles.train, task=task, labels=seen)
+    val = read_labelled(embeddings, subjects=roles.val, task=task)
     if isinstance(cfg.recipe, Linear):
         rows = train_linear(
             train,
             val,
             cfg=cfg.recipe,
+            hidden=cfg.hidden,
             keep=lambda probe, best: write_linear(head, probe, {"best_pass": best}),
         )
     else:

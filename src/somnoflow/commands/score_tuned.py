@@ -1,8 +1,9 @@
-"""Predict the stage of every epoch of a fold's validation and test subjects from its signal."""
+"""Predict the class of every epoch of a fold's validation and test subjects from its signal."""
 
 from somnoflow.config.score import ScoreSlice
 from somnoflow.data.packed import PackedEpochs
 from somnoflow.entry import Input, Inputs, Output, command
+from somnoflow.models.heads import require_task
 from somnoflow.models.stager import load_stager
 from somnoflow.training.device import choose_device, prepare
 from somnoflow.training.roles import read_roles
@@ -22,17 +23,19 @@ def score_tuned(
     threads: int,
     cfg: ScoreSlice,
 ) -> None:
-    """Score each epoch once; those without a usable signal get no stage."""
+    """Score each epoch once; those without a usable signal get no class."""
     device = choose_device(gpus)
     prepare(device, threads=threads)
     roles = read_roles(split, fold=fold)
     stager, about = load_stager(model)
+    task = stager.head.task
+    require_task(task, wanted=cfg.task, of=model)
     require_fitting_shards(packed, encoder=stager.encoder, about=about, of=model)
     stager.to(device)
     epochs = PackedEpochs(packed, channels=[about["channel"]], subjects=[*roles.val, *roles.test])
     parts = score_recordings(stager, epochs, stride=cfg.stride)
-    table = gather_predictions(parts, roles=roles, fold=fold, where="the packed shards")
-    write_predictions(predictions, table)
+    table = gather_predictions(parts, task=task, roles=roles, fold=fold, where="the packed shards")
+    write_predictions(predictions, table, task=task)
 
 
 if __name__ == "__main__":

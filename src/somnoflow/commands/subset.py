@@ -6,9 +6,10 @@ import polars as pl
 
 from somnoflow.config.subset import SubsetSlice
 from somnoflow.data.packed import read_usable
-from somnoflow.data.subsets import count_labels, draw_labels, write_labels
+from somnoflow.data.subsets import count_labels, draw_labels, nobody_looked, write_labels
 from somnoflow.entry import Input, Inputs, Output, command
 from somnoflow.io.atomic import write_json
+from somnoflow.tasks import TASKS, UNKNOWN
 from somnoflow.training.roles import read_roles
 
 log = logging.getLogger(__name__)
@@ -17,7 +18,7 @@ log = logging.getLogger(__name__)
 def subset(
     *, packed: Inputs, split: Input, labels: Output, counts: Output, fold: int, cfg: SubsetSlice
 ) -> None:
-    """Write which scored epochs a head may be trained on, and how many there are.
+    """Write which labelled epochs a head may be trained on, and how many there are.
 
     Parameters
     ----------
@@ -32,10 +33,13 @@ def subset(
     fold
         Which fold.
     cfg
-        Share, what it is counted in, and the seed of the draw.
+        Task, share, what it is counted in, and the seed of the draw.
     """
+    task = TASKS[cfg.task]
     roles = read_roles(split, fold=fold)
-    scored = read_usable(packed, subjects=roles.train).filter(pl.col("stage") >= 0)
+    scored = read_usable(packed, subjects=roles.train).filter(pl.col(task.column) != UNKNOWN)
+    if scored.is_empty() and task.rare:
+        raise ValueError(f"fold {fold} of {split}: {nobody_looked(task, role='training')}")
     if scored.is_empty():
         raise ValueError(
             f"no training subject has a scored epoch with a signal in fold {fold} of {split}: "
@@ -46,8 +50,9 @@ def subset(
     write_labels(labels, drawn)
     write_json(counts, sizes)
     log.info(
-        "labels of %d epochs of %d subjects, of %d and %d",
-        sizes["epochs"], sizes["subjects"], sizes["of"]["epochs"], sizes["of"]["subjects"],
+        "%s: labels of %d epochs of %d subjects, of %d and %d",
+        task.name, sizes["epochs"], sizes["subjects"], sizes["of"]["epochs"],
+        sizes["of"]["subjects"],
     )  # fmt: skip
 
 

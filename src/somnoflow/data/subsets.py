@@ -13,8 +13,9 @@ import numpy as np
 import polars as pl
 
 from somnoflow.config.subset import SubsetSlice
-from somnoflow.stages import STAGE_NAMES
+from somnoflow.tasks import TASKS, Task
 
+TASK_LISTS = "synthsleepnet.tasks / unimodal.tasks / heads.tasks"
 KEY = ("dataset", "subject", "recording", "epoch")
 
 
@@ -24,9 +25,9 @@ def draw_labels(scored: pl.DataFrame, *, subset: SubsetSlice) -> pl.DataFrame:
     Parameters
     ----------
     scored
-        Usable scored epochs of the training subjects; at least `subject`, sorted.
+        Usable labelled epochs of the training subjects; at least `subject`, sorted.
     subset
-        Share, what it is counted in, and the seed of the draw; at least one is drawn.
+        Task, share, what it is counted in, and the seed of the draw; at least one is drawn.
     """
     if subset.by is None:
         return scored
@@ -40,17 +41,26 @@ def draw_labels(scored: pl.DataFrame, *, subset: SubsetSlice) -> pl.DataFrame:
     return scored[chosen]
 
 
+def nobody_looked(task: Task, *, role: str) -> str:
+    """Give the message where no subject of a role has a label of an event."""
+    return (
+        f"no {role} subject has an epoch in which {task.name} was looked for; take it out of "
+        f"{TASK_LISTS}"
+    )
+
+
 def _share(whole: int, subset: SubsetSlice) -> int:
     return max(1, round(whole * subset.percent / 100))
 
 
 def count_labels(labels: pl.DataFrame, scored: pl.DataFrame, *, subset: SubsetSlice) -> Any:
     """Give the size of a subset and of what it was drawn from, for `counts.json`."""
+    task = TASKS[subset.task]
     return {
         **subset.model_dump(),
         **_sizes(labels),
-        "stages": {
-            name: int((labels["stage"] == code).sum()) for code, name in enumerate(STAGE_NAMES)
+        "classes": {
+            name: int((labels[task.column] == code).sum()) for code, name in enumerate(task.classes)
         },
         "of": _sizes(scored),
     }

@@ -1,11 +1,11 @@
-"""Temporal context: the stage of an epoch from the features of its neighbours in the night.
+"""Temporal context: the class of an epoch from the features of its neighbours in the night.
 
 Six modules behind one interface, `module(x, valid)`: tokens x (B, L, W) to (B, L, W), many to many
 and batch first (defect N5). `valid` (B, L) is True on the first epochs of each window and False on
 the padding at its right; what padding holds never reaches a valid epoch. `ContextHead` puts one of
-them between the layers that NeuroNet is fine-tuned with, and gives stages:
+them between the layers that NeuroNet is fine-tuned with, and gives the classes of a task:
 
-    head = ContextHead(768, context="mamba", window=20, seen=stages_in_training)
+    head = ContextHead(768, context="mamba", window=20, seen=classes_in_training)
     logits = head(x, valid)                                  # (B, L, D), (B, L) -> (B, L, K)
     probabilities = head.predict_proba(x, starts, stride=20)  # (N, D), (N,) -> (N, K)
     again = ContextHead(**head.architecture)                 # then load_state_dict
@@ -19,7 +19,7 @@ them between the layers that NeuroNet is fine-tuned with, and gives stages:
 | `mamba2` | the past | SynthSleepNet (arXiv 2502.17481) |
 | `bimamba` | the window | ours |
 
-Notation: B windows, L epochs of a window, N epochs, D embedding, W width, K = 5 stages.
+Notation: B windows, L epochs of a window, N epochs, D embedding, W width, K classes of the task.
 """
 
 from collections.abc import Callable, Iterator
@@ -33,9 +33,8 @@ from torch import Tensor, nn
 from somnoflow.data.windows import average, cut_windows, pad
 from somnoflow.models.layers import sincos_positions
 from somnoflow.models.mamba import Mamba, Mamba2
-from somnoflow.stages import SCORED_STAGES
+from somnoflow.tasks import TASKS, Task
 
-K = len(SCORED_STAGES)
 # Of the published modules: two layers; torch's TransformerEncoderLayer as it comes.
 LAYERS = 2
 HEADS = 8
@@ -225,6 +224,12 @@ def reverse_valid(x: Tensor, valid: Tensor) -> Tensor:
     return x.gather(1, order[..., None].expand_as(x))
 
 
+def mark_seen(task: Task, seen: npt.NDArray[np.int64] | None) -> Tensor:
+    """Tell for each class of a task, (K,) bool, whether it is in `seen`; all where None."""
+    numbers = np.arange(len(task.classes))
+    return torch.from_numpy(np.isin(numbers, numbers if seen is None else seen))
+
+
 class ContextHead(nn.Module):
     """The published head of fine-tuning: embedding layers, a context module, a linear layer.
 
@@ -248,7 +253,9 @@ class ContextHead(nn.Module):
     window
         L, the epochs of a window that `predict_proba` cuts. Published: 20. `forward` takes any L.
     seen
-        Stages that the training epochs have; the others get probability 0. All where None.
+        Classes that the training epochs have; the others get probability 0. All where None.
+    task
+        What is asked, a key of `TASKS`.
 
     Attributes
     ----------
@@ -268,6 +275,7 @@ class ContextHead(nn.Module):
         input_dropout: float = 0.0,
         window: int = 20,
         seen: npt.NDArray[np.int64] | None = None,
+        task: str = "staging",
     ) -> None:
         super().__init__()
         self.architecture: dict[str, Any] = {
@@ -277,7 +285,9 @@ class ContextHead(nn.Module):
             "dropout": dropout,
             "input_dropout": input_dropout,
             "window": window,
+            "task": task,
         }
+        self.task = TASKS[task]
         self.dimension = dimension
         self.window = window
         self.input_dropout = nn.Dropout(input_dropout)
@@ -289,9 +299,8 @@ class ContextHead(nn.Module):
         )
         self.dropout = nn.Dropout(dropout)
         self.context = build_context(context, width)
-        self.fc = nn.Linear(width, K)
-        stages = np.arange(K) if seen is None else seen
-        self.register_buffer("seen", torch.from_numpy(np.isin(np.arange(K), stages)))
+        self.fc = nn.Linear(width, len(self.task.classes))
+        self.register_buffer("seen", mark_seen(self.task, seen))
 
     def forward(self, x: Tensor, valid: Tensor) -> Tensor:
         """Map epochs (B, L, D) to logits (B, L, K); those of padding mean nothing.
@@ -311,14 +320,14 @@ class ContextHead(nn.Module):
         return logits
 
     def probabilities(self, logits: Tensor) -> Tensor:
-        """Map logits (..., K) to probabilities; a stage that training never saw has 0."""
+        """Map logits (..., K) to probabilities; a class that training never saw has 0."""
         return logits.masked_fill(~self.seen, float("-inf")).softmax(dim=-1)
 
     @torch.inference_mode()
     def predict_proba(
         self, embeddings: Floats, starts: npt.NDArray[np.bool_], *, stride: int
     ) -> Floats:
-        """Give the probabilities (N, K) of the stages of epochs, in evaluation mode.
+        """Give the probabilities (N, K) of the classes of epochs, in evaluation mode.
 
         Parameters
         ----------
@@ -332,7 +341,8 @@ class ContextHead(nn.Module):
         windows = cut_windows(starts, length=self.window, stride=stride, whole=False)
         training = self.training
         self.eval()
-        found = average(self.score_windows(embeddings, windows), epochs=len(embeddings), values=K)
+        parts = self.score_windows(embeddings, windows)
+        found = average(parts, epochs=len(embeddings), values=len(self.seen))
         self.train(training)
         return found
 

@@ -2,10 +2,11 @@
 
 Probes see one epoch; context heads (`somnoflow.models.context`) see its neighbours too.
 
-Notation: N epochs, D embedding, K = 5 stages, P principal components.
+Notation: N epochs, D embedding, K classes of the task, P principal components.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,20 +17,27 @@ from sklearn.decomposition import PCA
 from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor, nn
 
-from somnoflow.models.context import CONTEXTS, ContextHead
+from somnoflow.models.context import CONTEXTS, ContextHead, mark_seen
 from somnoflow.models.weights import fill, read_about, read_tensors, write_weights
-from somnoflow.stages import SCORED_STAGES
+from somnoflow.tasks import TASKS, Task
 
-K = len(SCORED_STAGES)
 Floats = npt.NDArray[np.float32]
 Flags = npt.NDArray[np.bool_]
 
 
 class Head(Protocol):
-    """A trained head."""
+    """A trained head.
+
+    Attributes
+    ----------
+    task
+        What it answers.
+    """
+
+    task: Task
 
     def predict_proba(self, embeddings: Floats, starts: Flags, *, stride: int) -> Floats:
-        """Give the probabilities (N, K) of the stages of epochs (N, D).
+        """Give the probabilities (N, K) of the classes of epochs (N, D).
 
         `starts` (N,) tells where a run of epochs begins (`somnoflow.data.windows`), and windows
         begin every `stride` epochs of it; a head that sees one epoch looks at neither.
@@ -38,9 +46,10 @@ class Head(Protocol):
 
 
 class LinearProbe(nn.Module):
-    """The published probe: Linear D to 2D, batch norm, ELU, dropout, Linear 2D to K.
+    """The published probes: Linear, batch norm, ELU and dropout for each hidden layer, Linear to K.
 
-    NeuroNet (arXiv 2404.17585, section IV) calls it a linear probe, although it has a hidden layer.
+    They are called linear probes, although they have hidden layers: one of 2D values in NeuroNet
+    (arXiv 2404.17585, section IV), two of D / 2 in SynthSleepNet (arXiv 2502.17481).
 
     Parameters
     ----------
@@ -48,27 +57,37 @@ class LinearProbe(nn.Module):
         D.
     dropout
         Published: 0.5.
+    hidden
+        Sizes of the hidden layers; NeuroNet's where None.
     seen
-        Stages that the training epochs have; the others get probability 0. All where None.
+        Classes that the training epochs have; the others get probability 0. All where None.
+    task
+        What is asked, a key of `TASKS`.
     """
 
     seen: Tensor
 
     def __init__(
-        self, dimension: int, *, dropout: float, seen: npt.NDArray[np.int64] | None = None
+        self,
+        dimension: int,
+        *,
+        dropout: float,
+        hidden: Sequence[int] | None = None,
+        seen: npt.NDArray[np.int64] | None = None,
+        task: str = "staging",
     ) -> None:
         super().__init__()
+        self.task = TASKS[task]
         self.dimension = dimension
         self.dropout = dropout
-        self.fc = nn.Sequential(
-            nn.Linear(dimension, 2 * dimension),
-            nn.BatchNorm1d(2 * dimension),
-            nn.ELU(),
-            nn.Dropout(dropout),
-            nn.Linear(2 * dimension, K),
-        )
-        stages = np.arange(K) if seen is None else seen
-        self.register_buffer("seen", torch.from_numpy(np.isin(np.arange(K), stages)))
+        self.hidden = (2 * dimension,) if hidden is None else tuple(hidden)
+        layers: list[nn.Module] = []
+        for before, after in pairwise((dimension, *self.hidden)):
+            layers += [
+                nn.Linear(before, after), nn.BatchNorm1d(after), nn.ELU(), nn.Dropout(dropout),
+            ]  # fmt: skip
+        self.fc = nn.Sequential(*layers, nn.Linear(self.hidden[-1], len(self.task.classes)))
+        self.register_buffer("seen", mark_seen(self.task, seen))
 
     def forward(self, embeddings: Tensor) -> Tensor:
         """Map embeddings (N, D) to logits (N, K)."""
@@ -79,7 +98,7 @@ class LinearProbe(nn.Module):
     def predict_proba(
         self, embeddings: Floats, starts: Flags | None = None, *, stride: int = 1
     ) -> Floats:
-        """Give the probabilities (N, K) of the stages of epochs (N, D), in evaluation mode."""
+        """Give the probabilities (N, K) of the classes of epochs (N, D), in evaluation mode."""
         training = self.training
         self.eval()
         logits = self(torch.from_numpy(np.ascontiguousarray(embeddings)))
@@ -88,16 +107,18 @@ class LinearProbe(nn.Module):
 
 
 class KnnProbe:
-    """The share of each stage among the nearest training epochs, on principal components.
+    """The share of each class among the nearest training epochs, on principal components.
 
     Parameters
     ----------
     mean, components
         Of the principal component analysis: (D,) and (P, D).
-    features, stages
-        Training epochs: (N, P) and (N,).
+    features, targets
+        Training epochs: (N, P), and the numbers of their classes (N,).
     neighbours
         How many vote.
+    task
+        What is asked, a key of `TASKS`.
     """
 
     def __init__(
@@ -106,26 +127,29 @@ class KnnProbe:
         mean: Floats,
         components: Floats,
         features: Floats,
-        stages: npt.NDArray[np.int64],
+        targets: npt.NDArray[np.int64],
         neighbours: int,
+        task: str = "staging",
     ) -> None:
+        self.task = TASKS[task]
         self.mean = mean
         self.components = components
         self.features = features
-        self.stages = stages
+        self.targets = targets
         self.neighbours = neighbours
-        self._vote = KNeighborsClassifier(n_neighbors=neighbours).fit(features, stages)
+        self._vote = KNeighborsClassifier(n_neighbors=neighbours).fit(features, targets)
 
     @classmethod
     def fit(
         cls,
         embeddings: Floats,
-        stages: npt.NDArray[np.int64],
+        targets: npt.NDArray[np.int64],
         *,
         components: int,
         neighbours: int,
+        task: str = "staging",
     ) -> "KnnProbe":
-        """Fit on embeddings (N, D) and stages (N,); few epochs give fewer components."""
+        """Fit on embeddings (N, D) and classes (N,); few epochs give fewer components."""
         # This solver has no random part, and its time grows with N only linearly.
         pca = PCA(n_components=min(components, *embeddings.shape), svd_solver="covariance_eigh")
         pca.fit(embeddings)
@@ -134,15 +158,16 @@ class KnnProbe:
             mean=mean,
             components=axes,
             features=(embeddings - mean) @ axes.T,
-            stages=stages,
-            neighbours=min(neighbours, len(stages)),
+            targets=targets,
+            neighbours=min(neighbours, len(targets)),
+            task=task,
         )
 
     def predict_proba(
         self, embeddings: Floats, starts: Flags | None = None, *, stride: int = 1
     ) -> Floats:
-        """Give the probabilities (N, K) of the stages of epochs (N, D)."""
-        probabilities = np.zeros((len(embeddings), K), np.float32)
+        """Give the probabilities (N, K) of the classes of epochs (N, D)."""
+        probabilities = np.zeros((len(embeddings), len(self.task.classes)), np.float32)
         if len(embeddings):
             votes = self._vote.predict_proba((embeddings - self.mean) @ self.components.T)
             probabilities[:, self._vote.classes_] = votes
@@ -152,10 +177,10 @@ class KnnProbe:
 def write_linear(path: Path, probe: LinearProbe, about: Mapping[str, Any]) -> None:
     """Write a linear probe and what is worth knowing about it."""
     about = {
-        "kind": "head",
-        "head": "linear",
+        **_describe(probe, name="linear"),
         "dimension": probe.dimension,
         "dropout": probe.dropout,
+        "hidden": list(probe.hidden),
         **about,
     }
     write_weights(path, probe.state_dict(), about)
@@ -167,11 +192,10 @@ def write_knn(path: Path, probe: KnnProbe) -> None:
         "mean": probe.mean,
         "components": probe.components,
         "features": probe.features,
-        "stages": probe.stages,
+        "stages": probe.targets,  # the name of files from before there were other tasks
     }
     about = {
-        "kind": "head",
-        "head": "knn",
+        **_describe(probe, name="knn"),
         "dimension": len(probe.mean),
         "neighbours": probe.neighbours,
     }
@@ -181,12 +205,16 @@ def write_knn(path: Path, probe: KnnProbe) -> None:
 def describe_context(head: ContextHead, about: Mapping[str, Any]) -> dict[str, Any]:
     """Give the description that stands with a context head's weights and that it is built from."""
     return {
-        "kind": "head",
-        "head": head.architecture["context"],
+        **_describe(head, name=head.architecture["context"]),
         "dimension": head.dimension,
         "architecture": head.architecture,
         **about,
     }
+
+
+def _describe(head: Head, *, name: str) -> dict[str, Any]:
+    task = head.task
+    return {"kind": "head", "head": name, "task": task.name, "classes": list(task.classes)}
 
 
 def write_context(path: Path, head: ContextHead, about: Mapping[str, Any]) -> None:
@@ -196,6 +224,8 @@ def write_context(path: Path, head: ContextHead, about: Mapping[str, Any]) -> No
 
 def load_head(path: Path, *, dimension: int) -> Head:
     """Rebuild a head from its file and check that it was trained on embeddings of this size.
+
+    Files that name no task are heads for staging.
 
     Raises
     ------
@@ -209,18 +239,39 @@ def load_head(path: Path, *, dimension: int) -> Head:
         )
     if about["head"] == "knn":
         arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
-        return KnnProbe(**arrays, neighbours=about["neighbours"])
+        arrays["targets"] = arrays.pop("stages")
+        return KnnProbe(**arrays, neighbours=about["neighbours"], task=_task(about))
     head = _build(about, path=path)
     fill(head, tensors, path=path)
     return head.eval()
 
 
+def _task(about: Mapping[str, Any]) -> str:
+    """Give the task of a head's file; those from before there were others are for staging."""
+    task: str = about.get("task", "staging")
+    return task
+
+
 def _build(about: Mapping[str, Any], *, path: Path) -> LinearProbe | ContextHead:
     if about["head"] == "linear":
-        return LinearProbe(about["dimension"], dropout=about["dropout"])
+        return LinearProbe(
+            about["dimension"],
+            dropout=about["dropout"],
+            hidden=about.get("hidden"),
+            task=_task(about),
+        )
     if about["head"] in CONTEXTS:
         return ContextHead(**about["architecture"])
     raise ValueError(
         f"{path} holds the head {about['head']!r}, wanted one of "
         f"{', '.join(['linear', 'knn', *CONTEXTS])}: was it written by a newer Somnoflow?"
     )
+
+
+def require_task(found: Task, *, wanted: str, of: Path) -> None:
+    """Raise `ValueError` where a model answers another question than is asked."""
+    if found.name != wanted:
+        raise ValueError(
+            f"{of} was trained for {found.name}, wanted one for {wanted}: give the file of "
+            f"task={wanted}"
+        )

@@ -5,35 +5,40 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 import torch
 
 from somnoflow.config.context import Context
 from somnoflow.models.context import ContextHead
 from somnoflow.models.heads import describe_context
+from somnoflow.tasks import Task
 from somnoflow.training.embedded import EmbeddedEpochs
 from somnoflow.training.roles import Roles
 from somnoflow.training.seeds import WEIGHTS, seed_of
 from somnoflow.training.supervised import Epochs, Windows, fit_windows
 
 
-def training_windows(epochs: Epochs, labels: pl.DataFrame, *, cfg: Context) -> Windows:
-    """Cut the nights of training subjects into windows; only stages of `labels` may be seen."""
-    return Windows(epochs, labels=labels, length=cfg.window, stride=cfg.training_stride, whole=True)
+def training_windows(epochs: Epochs, labels: pl.DataFrame, *, task: Task, cfg: Context) -> Windows:
+    """Cut the nights of training subjects into windows; only epochs of `labels` are learned."""
+    return Windows(
+        epochs,
+        task=task,
+        labels=labels,
+        length=cfg.window,
+        stride=cfg.training_stride,
+        whole=True,
+    )
 
 
-def validation_windows(epochs: Epochs, *, cfg: Context) -> Windows:
+def validation_windows(epochs: Epochs, *, task: Task, cfg: Context) -> Windows:
     """Cut the nights of validation subjects into windows that cover each epoch once."""
-    return Windows(epochs, length=cfg.window, stride=cfg.window, whole=False)
+    return Windows(epochs, task=task, length=cfg.window, stride=cfg.window, whole=False)
 
 
-def build_head(
-    dimension: int, *, context: str, cfg: Context, stages: npt.NDArray[np.int64]
-) -> ContextHead:
+def build_head(dimension: int, *, context: str, cfg: Context, windows: Windows) -> ContextHead:
     """Build a context head for features of D = `dimension`, with the weights of its seed.
 
-    `stages` are those that training may see; the head will predict no other.
+    It predicts no other class than those that training may see in `windows`.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_of(cfg.seed, WEIGHTS))
@@ -44,7 +49,8 @@ def build_head(
             dropout=cfg.dropout,
             input_dropout=cfg.input_dropout,
             window=cfg.window,
-            seen=np.unique(stages),
+            seen=np.unique(windows.known),
+            task=windows.task.name,
         )
 
 
@@ -52,6 +58,7 @@ def train_context(
     embeddings: Path,
     *,
     context: str,
+    task: Task,
     cfg: Context,
     roles: Roles,
     labels: pl.DataFrame,
@@ -66,12 +73,14 @@ def train_context(
         Their `index.json`.
     context
         Context module, such as `mamba`.
+    task
+        What it shall answer.
     cfg
         Section `heads.context`.
     roles
         Who is trained on, and who chooses the pass.
     labels
-        Keys of the epochs whose stages may be seen.
+        Keys of the epochs whose labels may be seen.
     folder
         `resume/<key>`.
     device
@@ -88,6 +97,7 @@ def train_context(
         dimension=train.dimension,
         labels=labels,
         context=context,
+        task=task,
         cfg=cfg,
         folder=folder,
         device=device,
@@ -101,6 +111,7 @@ def fit_context(
     dimension: int,
     labels: pl.DataFrame,
     context: str,
+    task: Task,
     cfg: Context,
     folder: Path,
     device: torch.device,
@@ -109,12 +120,12 @@ def fit_context(
 
     `train` and `val` are epochs of those to train on, and of those who choose the pass.
     """
-    windows = training_windows(train, labels, cfg=cfg)
-    head = build_head(dimension, context=context, cfg=cfg, stages=windows.known)
+    windows = training_windows(train, labels, task=task, cfg=cfg)
+    head = build_head(dimension, context=context, cfg=cfg, windows=windows)
     return fit_windows(
         head,
         train=windows,
-        val=validation_windows(val, cfg=cfg),
+        val=validation_windows(val, task=task, cfg=cfg),
         cfg=cfg,
         section="heads.context",
         tensors=head.state_dict,

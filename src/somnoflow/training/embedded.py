@@ -10,18 +10,33 @@ import numpy.typing as npt
 import polars as pl
 
 from somnoflow.io.digest import require_sha256
+from somnoflow.tasks import UNKNOWN, Task
 from somnoflow.training.roles import require_subjects
 
 
 @dataclass(frozen=True)
 class Labelled:
-    """Embeddings (N, D) float32 and stages (N,) int64 of epochs that are usable and scored."""
+    """Usable epochs that have a label of a task.
+
+    Attributes
+    ----------
+    embeddings
+        (N, D).
+    targets
+        Numbers of their classes, (N,).
+    task
+        What was labelled.
+    of
+        How many there are, of which these N may be seen.
+    """
 
     embeddings: npt.NDArray[np.float32]
-    stages: npt.NDArray[np.int64]
+    targets: npt.NDArray[np.int64]
+    task: Task
+    of: int
 
     def __len__(self) -> int:
-        return len(self.stages)
+        return len(self.targets)
 
 
 def read_dimension(index: Path) -> int:
@@ -47,24 +62,26 @@ def read_parts(index: Path, *, subjects: Collection[str]) -> Iterator[pl.DataFra
 
 
 def read_labelled(
-    index: Path, *, subjects: Collection[str], labels: pl.DataFrame | None = None
+    index: Path, *, subjects: Collection[str], task: Task, labels: pl.DataFrame | None = None
 ) -> Labelled:
-    """Read the usable scored epochs of some subjects; raise `ValueError` where one is missing.
+    """Read the usable epochs of some subjects that have a label of a task.
 
-    Only those of `labels` where it is given (`dataset`, `subject`, `recording`, `epoch`).
+    Only those of `labels` where it is given (`dataset`, `subject`, `recording`, `epoch`). Raises
+    `ValueError` where a subject is missing.
     """
     dimension = read_dimension(index)
-    embeddings, stages = [], []
+    embeddings, targets, of = [], [], 0
     found: set[str] = set()
     for part in read_parts(index, subjects=subjects):
         found.update(part["subject"])
-        table = part.filter(pl.col("usable") & (pl.col("stage") >= 0))
+        table = part.filter(pl.col("usable") & (pl.col(task.column) != UNKNOWN))
+        of += len(table)
         if labels is not None:
             table = table.join(labels, on=labels.columns, how="semi", maintain_order="left")
         embeddings.append(to_matrix(table["embedding"], dimension=dimension))
-        stages.append(table["stage"].to_numpy().astype(np.int64))
+        targets.append(table[task.column].to_numpy().astype(np.int64))
     require_subjects(subjects, found, where=str(index))
-    return Labelled(np.concatenate(embeddings), np.concatenate(stages))
+    return Labelled(np.concatenate(embeddings), np.concatenate(targets), task, of)
 
 
 class EmbeddedEpochs:

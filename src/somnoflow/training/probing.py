@@ -1,19 +1,21 @@
 """Training of the probes on frozen embeddings; every choice is made on validation subjects."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from somnoflow.config.heads import Knn, Linear
 from somnoflow.models.heads import KnnProbe, LinearProbe
+from somnoflow.training.balance import chances, class_weights, draw
 from somnoflow.training.embedded import Labelled
 from somnoflow.training.seeds import MASKS, ORDER, WEIGHTS, numpy_generator, seed_of
-from somnoflow.training.validation import require_stages, validation_scores
+from somnoflow.training.validation import chosen_by, pass_scores, require_both, require_targets
 
 log = logging.getLogger(__name__)
 
@@ -21,16 +23,25 @@ Row = dict[str, Any]
 
 
 def train_linear(
-    train: Labelled, val: Labelled, *, cfg: Linear, keep: Callable[[LinearProbe, int], None]
+    train: Labelled,
+    val: Labelled,
+    *,
+    cfg: Linear,
+    hidden: Sequence[float] | None = None,
+    keep: Callable[[LinearProbe, int], None],
 ) -> list[Row]:
-    """Train the linear probe and keep the pass with the best macro-F1, the first of equals.
+    """Train the linear probe and keep the best pass, the first of equals.
+
+    The best one has the highest macro-F1 of the stages, or average precision of the event.
 
     Parameters
     ----------
     train, val
-        Scored usable epochs of the training and of the validation subjects.
+        Labelled usable epochs of the training and of the validation subjects.
     cfg
         Section `heads.linear`. AdamW with a cosine over the passes, as published.
+    hidden
+        Sizes of the hidden layers as parts of D; NeuroNet's probe where None.
     keep
         Called with the probe and the number of the pass whenever it is the best so far; writes it
         to disk, so that what is deployed is what was chosen (defect N3).
@@ -39,39 +50,49 @@ def train_linear(
     -------
     One row of training.csv per pass.
     """
-    require_stages(train.stages, role="training")
-    require_stages(val.stages, role="validation")
+    task, chosen_column = train.task, chosen_by(train.task)
+    require_targets(train.targets, task=task, role="training", of=train.of)
+    require_targets(val.targets, task=task, role="validation")
     batch_size = min(cfg.batch_size, len(train))
     if batch_size < cfg.batch_size:
         log.warning(
-            "%d scored epochs are fewer than heads.linear.batch_size = %d: batches of %d",
+            "%d labelled epochs are fewer than heads.linear.batch_size = %d: batches of %d",
             len(train), cfg.batch_size, batch_size,
         )  # fmt: skip
+    chance = chances(train.targets, sampling=cfg.sampling)
+    weights = class_weights(train.targets, kind=cfg.class_weights, classes=len(task.classes))
     rows: list[Row] = []
     best = -1.0
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_of(cfg.seed, WEIGHTS))
         dimension = train.embeddings.shape[1]
-        probe = LinearProbe(dimension, dropout=cfg.dropout, seen=np.unique(train.stages))
+        probe = LinearProbe(
+            dimension,
+            dropout=cfg.dropout,
+            hidden=None if hidden is None else [max(1, round(part * dimension)) for part in hidden],
+            seen=np.unique(train.targets),
+            task=task.name,
+        )
         optimizer = torch.optim.AdamW(probe.parameters(), lr=cfg.learning_rate)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=cfg.passes)
         for number in range(1, cfg.passes + 1):
             torch.manual_seed(seed_of(cfg.seed, MASKS, number))
-            order = numpy_generator(cfg.seed, ORDER, number).permutation(len(train))
+            generator = numpy_generator(cfg.seed, ORDER, number)
+            order = draw(np.arange(len(train)), chance=chance, generator=generator)
             train_loss = _train_pass(
-                probe, optimizer, train=train, order=order, batch_size=batch_size
+                probe, optimizer, train=train, order=order, batch_size=batch_size, weights=weights
             )
             schedule.step()
             row = {"pass": number, "train_loss": train_loss, **_validate(probe, val)}
             rows.append(row)
-            if row["val_macro_f1"] > best:
-                best = row["val_macro_f1"]
+            if row[chosen_column] > best:
+                best = row[chosen_column]
                 keep(probe, number)
-    chosen = max(rows, key=lambda row: row["val_macro_f1"])
+    chosen = max(rows, key=lambda row: row[chosen_column])
     log.info(
-        "%d training and %d validation epochs: best pass %d of %d, macro-F1 %.3f, accuracy %.3f",
-        len(train), len(val), chosen["pass"], cfg.passes, chosen["val_macro_f1"],
-        chosen["val_accuracy"],
+        "%s, %d training and %d validation epochs: best pass %d of %d, %s %.3f",
+        task.name, len(train), len(val), chosen["pass"], cfg.passes,
+        chosen_column.removeprefix("val_").replace("_", " "), chosen[chosen_column],
     )  # fmt: skip
     return [{**row, "best": int(row is chosen)} for row in rows]
 
@@ -83,6 +104,7 @@ def _train_pass(
     train: Labelled,
     order: npt.NDArray[np.int64],
     batch_size: int,
+    weights: Tensor | None,
 ) -> float:
     probe.train()
     losses = []
@@ -91,7 +113,8 @@ def _train_pass(
         batch = order[start : start + batch_size]
         loss = cross_entropy(
             probe(torch.from_numpy(train.embeddings[batch])),
-            torch.from_numpy(train.stages[batch]),
+            torch.from_numpy(train.targets[batch]),
+            weight=weights,
         )
         optimizer.zero_grad()
         loss.backward()
@@ -107,15 +130,19 @@ def _train_pass(
 def _validate(probe: LinearProbe, val: Labelled) -> Row:
     probe.eval()
     logits = probe(torch.from_numpy(val.embeddings))
-    loss = cross_entropy(logits, torch.from_numpy(val.stages))
+    loss = cross_entropy(logits, torch.from_numpy(val.targets))
     return {"val_loss": loss.item(), **_score(probe, val)}
 
 
 def fit_knn(train: Labelled, val: Labelled, *, cfg: Knn) -> tuple[KnnProbe, list[Row]]:
     """Fit the nearest-neighbours probe; its one row of training.csv has no losses."""
-    require_stages(train.stages, role="training")
+    require_targets(train.targets, task=train.task, role="training", of=train.of)
     probe = KnnProbe.fit(
-        train.embeddings, train.stages, components=cfg.components, neighbours=cfg.neighbours
+        train.embeddings,
+        train.targets,
+        components=cfg.components,
+        neighbours=cfg.neighbours,
+        task=train.task.name,
     )
     if (found := len(probe.components)) < cfg.components:
         log.warning(
@@ -128,10 +155,12 @@ def fit_knn(train: Labelled, val: Labelled, *, cfg: Knn) -> tuple[KnnProbe, list
             len(train), probe.neighbours, cfg.neighbours,
         )  # fmt: skip
     scores: Row = {"val_accuracy": None, "val_macro_f1": None}
+    if val.task.rare:
+        require_both(val.targets, task=val.task, role="validation")
     if len(val):
         scores = _score(probe, val)
     return probe, [{"pass": 1, "train_loss": None, "val_loss": None, **scores, "best": 1}]
 
 
 def _score(probe: LinearProbe | KnnProbe, val: Labelled) -> Row:
-    return validation_scores(val.stages, probe.predict_proba(val.embeddings).argmax(axis=1))
+    return pass_scores(val.targets, probe.predict_proba(val.embeddings), task=val.task)

@@ -1,4 +1,4 @@
-"""Stages and probabilities from signals, one recording at a time, by a fine-tuned model."""
+"""Probabilities of classes from signals, one recording at a time, by a fine-tuned model."""
 
 from collections.abc import Iterator
 
@@ -9,7 +9,7 @@ from somnoflow.data.packed import PackedEpochs
 from somnoflow.data.windows import run_starts
 from somnoflow.models.stager import Stager
 from somnoflow.training.embedding import embed_rows
-from somnoflow.training.scoring import NIGHT, add_predictions, require_order
+from somnoflow.training.scoring import NIGHT, add_probabilities, require_order
 
 # Epochs that the encoder sees at once; what it holds in memory does not grow with the night.
 BATCH = 128
@@ -33,7 +33,7 @@ def score_recordings(
 
     Returns
     -------
-    For each recording its rows of `epochs.table` with the columns of `add_predictions`.
+    For each recording its rows of `epochs.table` with the columns of `add_probabilities`.
     """
     require_order(epochs.table)
     device = stager.head.seen.device
@@ -43,4 +43,4 @@ def score_recordings(
         rows = usable["row"].to_numpy().astype(np.int64)
         features = embed_rows(stager.encoder, epochs, rows, batch_size=BATCH, device=device)
         probabilities = stager.head.predict_proba(features, run_starts(usable), stride=stride)
-        yield add_predictions(night.drop("row"), probabilities)
+        yield add_probabilities(night.drop("row"), probabilities, task=stager.head.task)

@@ -11,6 +11,7 @@ from somnoflow.config.finetune import FinetuneSlice
 from somnoflow.models.neuronet import NeuroNet
 from somnoflow.models.pretrained import load_neuronet
 from somnoflow.models.stager import Stager, describe_stager
+from somnoflow.tasks import TASKS
 from somnoflow.training.contexts import build_head, training_windows, validation_windows
 from somnoflow.training.device import choose_precision
 from somnoflow.training.errors import TrainingError
@@ -67,7 +68,7 @@ def tune(
     train, val
         Signals of the training and of the validation subjects.
     labels
-        Keys of the training epochs whose stages may be seen.
+        Keys of the training epochs whose labels may be seen.
     cfg
         What to train.
     folder
@@ -80,14 +81,15 @@ def tune(
     TrainingError
         When a loss is not finite, or what is frozen has changed (defect N8).
     """
-    windows = training_windows(train, labels, cfg=cfg.recipe)
-    head = build_head(encoder.dimension, context=cfg.context, cfg=cfg.recipe, stages=windows.known)
+    task = TASKS[cfg.task]
+    windows = training_windows(train, labels, task=task, cfg=cfg.recipe)
+    head = build_head(encoder.dimension, context=cfg.context, cfg=cfg.recipe, windows=windows)
     stager = Stager(encoder, head, tuning=cfg.tuning)
     before = stager.frozen_digest()
     result = fit_windows(
         stager,
         train=windows,
-        val=validation_windows(val, cfg=cfg.recipe),
+        val=validation_windows(val, task=task, cfg=cfg.recipe),
         cfg=cfg.recipe,
         section="finetune",
         tensors=stager.state_dict,
