@@ -60,7 +60,7 @@ def add_lora(
         if id(parameter) in trained:
             parameter.requires_grad_(True)
     for _, layer in _adapted(model):
-        layer.base_layer.requires_grad_(False)  # type: ignore[union-attr]
+        layer.base_layer.requires_grad_(False)
     for part in lora_dropouts(model):
         part.train(model.training)
 

@@ -28,17 +28,18 @@ def write_weights(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str,
     path.write_bytes(save(whole, metadata={KEY: text}))
 
 
-def read_about(path: Path, *, kind: str) -> dict[str, Any]:
-    """Read the description of weights and check that they are of `kind`, such as `neuronet`."""
+def read_about(path: Path, *, kind: str | tuple[str, ...]) -> dict[str, Any]:
+    """Read the description of weights and check that they are of a `kind`, such as `neuronet`."""
     with _whole(path), safe_open(path, framework="pt") as file:
         text = (file.metadata() or {}).get(KEY)
     if text is None:
         raise ValueError(f"{path} was not written by Somnoflow: its header has no {KEY!r} entry")
     about: dict[str, Any] = json.loads(text)
-    if about["format"] != FORMAT or about["kind"] != kind:
+    kinds = (kind,) if isinstance(kind, str) else kind
+    if about["format"] != FORMAT or about["kind"] not in kinds:
         raise ValueError(
             f"{path} holds {about['kind']!r} in format {about['format']}, "
-            f"wanted {kind!r} in format {FORMAT}"
+            f"wanted {' or '.join(map(repr, kinds))} in format {FORMAT}"
         )
     return about
 
