@@ -99,18 +99,19 @@ def agreement(confusion: np.ndarray) -> Agreement:
     total = confusion.sum(axis=(-2, -1))
     true, predicted = confusion.sum(axis=-1), confusion.sum(axis=-2)
     hits = np.diagonal(confusion, axis1=-2, axis2=-1)
-    accuracy = _ratio(hits.sum(axis=-1), total)
-    f1 = _ratio(2 * hits, true + predicted)
-    chance = _ratio((true * predicted).sum(axis=-1), total**2)
+    accuracy = ratio(hits.sum(axis=-1), total)
+    f1 = ratio(2 * hits, true + predicted)
+    chance = ratio((true * predicted).sum(axis=-1), total**2)
     return Agreement(
         accuracy=accuracy,
-        macro_f1=_ratio(np.nansum(f1, axis=-1), (~np.isnan(f1)).sum(axis=-1)),
-        kappa=_ratio(accuracy - chance, 1 - chance),
+        macro_f1=ratio(np.nansum(f1, axis=-1), (~np.isnan(f1)).sum(axis=-1)),
+        kappa=ratio(accuracy - chance, 1 - chance),
         f1=f1,
     )
 
 
-def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+    """Divide; NaN where there is nothing to divide by."""
     result = np.full(np.shape(denominator), np.nan)
     return np.divide(numerator, denominator, out=result, where=denominator > 0)
 
