@@ -230,94 +230,28 @@ def mark_seen(task: Task, seen: npt.NDArray[np.int64] | None) -> Tensor:
     return torch.from_numpy(np.isin(numbers, numbers if seen is None else seen))
 
 
-class ContextHead(nn.Module):
-    """The published head of fine-tuning: embedding layers, a context module, a linear layer.
+class WindowHead(nn.Module):
+    """What heads on windows of epochs share: how the epochs of nights get their probabilities.
 
-    Linear D to W, batch norm, ELU, Linear W to W; the context module; Linear W to K (NeuroNet,
-    arXiv 2404.17585, section IV). It also works on the embeddings of a frozen encoder, or on any
-    other features of epochs.
+    Maps features (B, L, D) and valid (B, L) to logits (B, L, K).
 
     Parameters
     ----------
-    dimension
-        D.
-    context
-        Context module, a key of `CONTEXTS`.
-    width
-        W. Published: 256.
-    dropout
-        Before the context module and before the last layer. Published: 0.
-    input_dropout
-        Of single features, before the first layer, for features that are many and alike.
-        Published: 0.
     window
-        L, the epochs of a window that `predict_proba` cuts. Published: 20. `forward` takes any L.
+        L, the epochs of a window that `predict_proba` cuts; `forward` takes any L.
     seen
         Classes that the training epochs have; the others get probability 0. All where None.
     task
         What is asked, a key of `TASKS`.
-
-    Attributes
-    ----------
-    architecture : dict
-        The arguments but for `seen`, which is part of the state.
     """
 
     seen: Tensor
 
-    def __init__(
-        self,
-        dimension: int,
-        *,
-        context: str,
-        width: int = 256,
-        dropout: float = 0.0,
-        input_dropout: float = 0.0,
-        window: int = 20,
-        seen: npt.NDArray[np.int64] | None = None,
-        task: str = "staging",
-    ) -> None:
+    def __init__(self, *, window: int, seen: npt.NDArray[np.int64] | None, task: str) -> None:
         super().__init__()
-        self.architecture: dict[str, Any] = {
-            "dimension": dimension,
-            "context": context,
-            "width": width,
-            "dropout": dropout,
-            "input_dropout": input_dropout,
-            "window": window,
-            "task": task,
-        }
         self.task = TASKS[task]
-        self.dimension = dimension
         self.window = window
-        self.input_dropout = nn.Dropout(input_dropout)
-        self.embed_layer = nn.Sequential(
-            nn.Linear(dimension, width),
-            nn.BatchNorm1d(width),
-            nn.ELU(),
-            nn.Linear(width, width),
-        )
-        self.dropout = nn.Dropout(dropout)
-        self.context = build_context(context, width)
-        self.fc = nn.Linear(width, len(self.task.classes))
         self.register_buffer("seen", mark_seen(self.task, seen))
-
-    def forward(self, x: Tensor, valid: Tensor) -> Tensor:
-        """Map epochs (B, L, D) to logits (B, L, K); those of padding mean nothing.
-
-        Parameters
-        ----------
-        x
-            Features of the epochs of each window, in the order of time.
-        valid
-            (B, L) bool, True on the first epochs of each window, at least one, and False on
-            padding. Only valid epochs are in the statistics of the batch norm, so a batch for
-            training needs two of them at least.
-        """
-        tokens = map_valid(self.embed_layer, self.input_dropout(x), valid)  # (B, L, W)
-        tokens = self.context(self.dropout(tokens), valid)
-        logits: Tensor = self.fc(self.dropout(tokens))
-        return logits
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """Map logits (..., K) to probabilities; a class that training never saw has 0."""
@@ -359,3 +293,88 @@ class ContextHead(nn.Module):
             x = torch.from_numpy(embeddings[rows]).to(self.seen.device)  # (B, L, D)
             logits = self(x, torch.from_numpy(valid).to(x.device))
             yield rows[valid], self.probabilities(logits).float().cpu().numpy()[valid]
+
+
+class ContextHead(WindowHead):
+    """The published head of fine-tuning: embedding layers, a context module, a linear layer.
+
+    Linear D to W, batch norm, ELU, Linear W to W; the context module; Linear W to K (NeuroNet,
+    arXiv 2404.17585, section IV). It also works on the embeddings of a frozen encoder, or on any
+    other features of epochs.
+
+    Parameters
+    ----------
+    dimension
+        D.
+    context
+        Context module, a key of `CONTEXTS`.
+    width
+        W. Published: 256.
+    dropout
+        Before the context module and before the last layer. Published: 0.
+    input_dropout
+        Of single features, before the first layer, for features that are many and alike.
+        Published: 0.
+    window
+        L, the epochs of a window that `predict_proba` cuts. Published: 20. `forward` takes any L.
+    seen
+        Classes that the training epochs have; the others get probability 0. All where None.
+    task
+        What is asked, a key of `TASKS`.
+
+    Attributes
+    ----------
+    architecture : dict
+        The arguments but for `seen`, which is part of the state.
+    """
+
+    def __init__(
+        self,
+        dimension: int,
+        *,
+        context: str,
+        width: int = 256,
+        dropout: float = 0.0,
+        input_dropout: float = 0.0,
+        window: int = 20,
+        seen: npt.NDArray[np.int64] | None = None,
+        task: str = "staging",
+    ) -> None:
+        super().__init__(window=window, seen=seen, task=task)
+        self.architecture: dict[str, Any] = {
+            "dimension": dimension,
+            "context": context,
+            "width": width,
+            "dropout": dropout,
+            "input_dropout": input_dropout,
+            "window": window,
+            "task": task,
+        }
+        self.dimension = dimension
+        self.input_dropout = nn.Dropout(input_dropout)
+        self.embed_layer = nn.Sequential(
+            nn.Linear(dimension, width),
+            nn.BatchNorm1d(width),
+            nn.ELU(),
+            nn.Linear(width, width),
+        )
+        self.dropout = nn.Dropout(dropout)
+        self.context = build_context(context, width)
+        self.fc = nn.Linear(width, len(self.task.classes))
+
+    def forward(self, x: Tensor, valid: Tensor) -> Tensor:
+        """Map epochs (B, L, D) to logits (B, L, K); those of padding mean nothing.
+
+        Parameters
+        ----------
+        x
+            Features of the epochs of each window, in the order of time.
+        valid
+            (B, L) bool, True on the first epochs of each window, at least one, and False on
+            padding. Only valid epochs are in the statistics of the batch norm, so a batch for
+            training needs two of them at least.
+        """
+        tokens = map_valid(self.embed_layer, self.input_dropout(x), valid)  # (B, L, W)
+        tokens = self.context(self.dropout(tokens), valid)
+        logits: Tensor = self.fc(self.dropout(tokens))
+        return logits

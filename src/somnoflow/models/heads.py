@@ -6,7 +6,6 @@ Notation: N epochs, D embedding, K classes of the task, P principal components.
 """
 
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,6 +17,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor, nn
 
 from somnoflow.models.context import CONTEXTS, ContextHead, mark_seen
+from somnoflow.models.layers import classifier
 from somnoflow.models.weights import fill, read_about, read_tensors, write_weights
 from somnoflow.tasks import TASKS, Task
 
@@ -81,12 +81,9 @@ class LinearProbe(nn.Module):
         self.dimension = dimension
         self.dropout = dropout
         self.hidden = (2 * dimension,) if hidden is None else tuple(hidden)
-        layers: list[nn.Module] = []
-        for before, after in pairwise((dimension, *self.hidden)):
-            layers += [
-                nn.Linear(before, after), nn.BatchNorm1d(after), nn.ELU(), nn.Dropout(dropout),
-            ]  # fmt: skip
-        self.fc = nn.Sequential(*layers, nn.Linear(self.hidden[-1], len(self.task.classes)))
+        self.fc = classifier(
+            (dimension, *self.hidden), classes=len(self.task.classes), dropout=dropout
+        )
         self.register_buffer("seen", mark_seen(self.task, seen))
 
     def forward(self, embeddings: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ Notation: B batch, L tokens, D embedding, H heads. Names (`norm1`, `attn.qkv`, `
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -89,6 +90,17 @@ def projection_head(dim: int, sizes: Sequence[int]) -> nn.Sequential:
     )
     without_bias(head[0])
     return head
+
+
+def classifier(sizes: Sequence[int], *, classes: int, dropout: float) -> nn.Sequential:
+    """Give Linear, batch norm, ELU and dropout for each hidden layer, then Linear to the classes.
+
+    `sizes` are those of the input and of the hidden layers; maps (B, `sizes[0]`) to (B, `classes`).
+    """
+    layers: list[nn.Module] = []
+    for before, after in pairwise(sizes):
+        layers += [nn.Linear(before, after), nn.BatchNorm1d(after), nn.ELU(), nn.Dropout(dropout)]
+    return nn.Sequential(*layers, nn.Linear(sizes[-1], classes))
 
 
 def without_bias(linear: nn.Module) -> None:

@@ -513,9 +513,14 @@ def save_synthsleepnet(path: Path, model: SynthSleepNet, about: Mapping[str, Any
 def load_synthsleepnet(path: Path) -> tuple[SynthSleepNet, dict[str, Any]]:
     """Rebuild a model without adapters in evaluation mode, frozen; give the description too."""
     about = read_about(path, kind=KIND)
-    sizes = dict(about["architecture"])
-    # JSON does not keep the order of a map.
-    channels, described = sizes.pop("channels"), sizes.pop("encoders")
-    model = SynthSleepNet({name: NeuroNet(**described[name]) for name in channels}, **sizes)
+    model = rebuild_synthsleepnet(about["architecture"])
     fill(model, read_tensors(path), path=path)
     return model.eval().requires_grad_(False), about
+
+
+def rebuild_synthsleepnet(architecture: Mapping[str, Any]) -> SynthSleepNet:
+    """Build a model of an `architecture`, as JSON keeps it; its weights are new ones."""
+    sizes = dict(architecture)
+    # JSON does not keep the order of a map.
+    channels, described = sizes.pop("channels"), sizes.pop("encoders")
+    return SynthSleepNet({name: NeuroNet(**described[name]) for name in channels}, **sizes)
