@@ -133,8 +133,8 @@ def read_events(paths: Sequence[Path], *, task: Task) -> Events:
                 f"{REMAKE}"
             )
         files[fold], thresholds[fold] = path, round(threshold, 6)
-        test = frame.filter(pl.col("role") == "test")
-        note_tested(test["subject"].unique(), path=path, tested=tested)
+        mine = frame.filter(pl.col("role") == "test")
+        note_tested(mine["subject"].unique(), path=path, tested=tested)
         frames.append(frame.drop("threshold"))
     both = pl.concat(frames) if frames else pl.DataFrame(schema={"role": pl.String})
     if both.filter(pl.col("role") == "test").is_empty():

@@ -10,8 +10,8 @@ SUM_TOLERANCE = 1e-3
 REMAKE = "Make it again with the rule score."
 
 
-def scan_columns(path: Path, *, columns: Sequence[str]) -> pl.LazyFrame:
-    """Give these columns of a fold's predictions, one row per epoch, not yet read.
+def scan_columns(path: Path, *, columns: Sequence[str], remake: str = REMAKE) -> pl.LazyFrame:
+    """Give these columns of a fold's predictions, not yet read; `remake` is said to who lacks one.
 
     Raises
     ------
@@ -21,7 +21,7 @@ def scan_columns(path: Path, *, columns: Sequence[str]) -> pl.LazyFrame:
     scan = pl.scan_parquet(path, hive_partitioning=False)
     missing = [name for name in columns if name not in scan.collect_schema().names()]
     if missing:
-        raise ValueError(f"{path} lacks the columns {missing}. {REMAKE}")
+        raise ValueError(f"{path} lacks the columns {missing}. {remake}")
     return scan.select(columns)
 
 
