@@ -10,6 +10,7 @@ import polars as pl
 
 T = 3000
 CHANNELS = ["EEG_C4", "EOG_L"]
+EVENTS = ("apnea", "hypopnea", "respiratory")
 
 
 def write_json(path: Path, content: object) -> Path:
@@ -27,6 +28,15 @@ def make_signal(rng: np.random.Generator, stage: int, *, rate: int = 100) -> np.
     return tone + rng.normal(0, 0.5, len(time))
 
 
+def describe(channels: list[str], *, missing: list[str]) -> dict[str, float | None]:
+    """Give the columns of channels in an epoch table; those of missing ones are null."""
+    return {
+        f"{channel}_{name}": None if channel in missing else value
+        for channel in channels
+        for name, value in (("quality", 0), ("center", 0.0), ("gain", 0.01))
+    }
+
+
 def write_shard(
     folder: Path,
     *,
@@ -41,10 +51,16 @@ def write_shard(
     unusable: tuple[int, ...] = (2,),
     unscored: tuple[int, ...] = (0, 5),
     channels: list[str] | None = None,
+    absent: dict[str, list[str]] | None = None,
+    events: bool = False,
 ) -> Path:
-    """Write a shard; `salt` changes the signals of some subjects, `stages` shifts their stages."""
+    """Write a shard; `salt` changes the signals of some subjects, `stages` shifts their stages.
+
+    `unusable` epochs have no signal in the first channel; `absent` channels were never recorded of
+    a subject. With `events`, breathing stops in N1.
+    """
     rows, signals = [], []
-    first, second = channels = channels or CHANNELS
+    channels = channels or CHANNELS
     for name in subjects:
         key = f"{dataset}/{name}"
         extra = (salt or {}).get(key, 0)
@@ -55,7 +71,14 @@ def write_shard(
             signal = make_signal(rng, stage, rate=rate)
             if extra:
                 signal = signal + noise.normal(0, 2, len(signal))
-            signals.append(np.stack([signal, signal[::-1]]))
+            signals.append(
+                np.stack(
+                    [
+                        np.roll(signal[:: (-1) ** place], 100 * (place // 2))
+                        for place in range(len(channels))
+                    ]
+                )
+            )
             shown = (stage + (stages or {}).get(key, 0)) % 5
             rows.append(
                 {
@@ -65,13 +88,9 @@ def write_shard(
                     "epoch": epoch,
                     "onset_s": 30.0 * epoch,
                     "stage": -1 if epoch in unscored else shown,
-                    **dict.fromkeys(("apnea", "hypopnea", "respiratory"), -1),
-                    f"{first}_quality": 1 if epoch in unusable else 0,
-                    f"{first}_center": 0.0,
-                    f"{first}_gain": 0.01,
-                    f"{second}_quality": 0,
-                    f"{second}_center": 0.0,
-                    f"{second}_gain": 0.01,
+                    **dict.fromkeys(EVENTS, int(stage == 1) if events else -1),
+                    **describe(channels, missing=(absent or {}).get(key, [])),
+                    **({f"{channels[0]}_quality": 1} if epoch in unusable else {}),
                 }
             )
     folder = folder / f"dataset={dataset}" / f"shard={shard}"
@@ -80,7 +99,7 @@ def write_shard(
     pl.DataFrame(rows).cast(
         {
             "epoch": pl.Int32,
-            **dict.fromkeys(("stage", "apnea", "hypopnea", "respiratory"), pl.Int8),
+            **dict.fromkeys(("stage", *EVENTS), pl.Int8),
             **{f"{c}_quality": pl.UInt8 for c in channels},
             **{f"{c}_{end}": pl.Float32 for c in channels for end in ("center", "gain")},
         }
@@ -125,8 +144,10 @@ def make_cohort(
     salt: dict[str, int] | None = None,
     stages: dict[str, int] | None = None,
     roles: dict[str, list[str]] | None = None,
+    **changes: object,
 ) -> Cohort:
     common = {"dataset": "sim", "epochs": epochs, "seed": 3, "salt": salt, "stages": stages}
+    common.update(changes)
     packed = [
         write_shard(folder / "packed", shard=0, subjects=["a", "c", "e"], **common),
         write_shard(folder / "packed", shard=1, subjects=["d", "b"], **common),
