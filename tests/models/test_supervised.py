@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from somnoflow.config.context import Context
 from somnoflow.models.weights import read_about, read_tensors
 from somnoflow.tasks import TASKS
-from somnoflow.training.balance import class_weights
+from somnoflow.training.balance import chances, class_weights
 from somnoflow.training.errors import TrainingError
 from somnoflow.training.supervised import (
     Batch,
@@ -109,6 +109,7 @@ def run(
     val: Windows | None = None,
     model: nn.Module | None = None,
     precision: str = "32-true",
+    accumulate: int = 1,
     **changes: object,
 ) -> tuple[Path, list[dict]]:
     model = build() if model is None else model
@@ -123,6 +124,7 @@ def run(
         folder=folder,
         device=CPU,
         precision=precision,
+        accumulate=accumulate,
     )
 
 
@@ -192,6 +194,36 @@ def test_each_pass_has_every_window_once_in_batches_of_like_size() -> None:
     again = WindowOrder(np.arange(3, 14), batch_size=4, seed=1)
     again.set_epoch(1)
     assert np.array_equal(np.concatenate(list(again)), drawn[1])
+
+
+def test_a_window_counts_as_the_rarest_class_that_it_has() -> None:
+    night = Night("a", epochs=12)
+    stages = [0, 0, 0, 0, 0, 2, 2, 0, 4, -1, -1, -1]
+    night.table = night.table.with_columns(stage=pl.Series(stages, dtype=pl.Int8))
+    windows = Windows(night, task=STAGING, length=3, stride=3, whole=False)
+    assert windows.labelled().tolist() == [0, 1, 2]
+    assert windows.rarest(windows.labelled()).tolist() == [0, 2, 4]
+    assert windows.rarest(np.array([2, 0])).tolist() == [4, 0]
+
+
+def test_balanced_windows_are_drawn_as_often_for_each_class() -> None:
+    rarest = np.repeat([0, 3], [90, 10])
+    order = WindowOrder(
+        np.arange(100, 200), batch_size=7, seed=1, chance=chances(rarest, sampling="balanced")
+    )
+    drawn = []
+    for number in range(30):
+        order.set_epoch(number)
+        batches = list(order)
+        assert {len(batch) for batch in batches} <= {6, 7}
+        drawn.append(np.concatenate(batches))
+        assert len(drawn[-1]) == 100
+    assert np.mean(np.stack(drawn) >= 190) == pytest.approx(0.5, abs=0.03)
+    assert not np.array_equal(drawn[0], drawn[1])
+    order.set_epoch(3)  # as after a kill
+    assert np.array_equal(np.concatenate(list(order)), drawn[3])
+    # The shortest window may be drawn twice: six windows of at least 2 epochs.
+    assert order.fewest_epochs(np.append(np.full(99, 20), 2)) == 12
 
 
 # Loss
@@ -315,6 +347,28 @@ def test_validation_is_in_evaluation_mode_float32_and_without_gradients(
     monkeypatch.setattr(Neighbours, "forward", spied)
     run(tmp_path, precision="bf16-mixed", passes=2)
     assert seen == {(True, True, True), (False, False, False)}
+
+
+def test_batches_are_added_up_to_one_step(
+    tmp_path: Path, whole: tuple[Path, list[dict]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last step of a pass may have fewer batches; it is a mean over those that it has."""
+    modules: list[Supervised] = []
+    factors: list[float] = []
+    plain = Supervised.training_step
+
+    def spied(self: Supervised, batch: Batch, batch_idx: int) -> Tensor:
+        modules.append(self)
+        loss = plain(self, batch, batch_idx)
+        with torch.no_grad():
+            factors.append((loss / self.trainer.callback_metrics["loss"]).item())
+        return loss
+
+    monkeypatch.setattr(Supervised, "training_step", spied)
+    run(tmp_path, passes=1, accumulate=4)
+    assert len(factors) == 10
+    assert modules[0].trainer.global_step == modules[0].steps == 3
+    assert factors == pytest.approx([1] * 8 + [2, 2])
 
 
 class Killed(BaseException):

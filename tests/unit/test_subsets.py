@@ -151,10 +151,10 @@ def packed(tmp_path):
     return {"packed": indexes, "split": split}
 
 
-def run_subset(packed, folder, name):
+def run_subset(packed, folder, name, *, task="staging"):
     folder.mkdir(parents=True, exist_ok=True)
     files = {"labels": folder / "labels.parquet", "counts": folder / "counts.json"}
-    subset(**packed, **files, fold=0, cfg=read_subset(name))
+    subset(**packed, **files, fold=0, cfg=read_subset(name, task=task))
     return read_labels(files["labels"]), read_counts(files["counts"])
 
 
@@ -182,6 +182,37 @@ def test_counts_are_those_of_the_labels(packed, tmp_path):
     assert counts["classes"] == {
         name: joined.filter(pl.col("stage") == code).height for code, name in enumerate(STAGE_NAMES)
     }
+
+
+def test_each_task_draws_from_its_own_labels(packed, tmp_path):
+    """An event is drawn from epochs in which it was looked for, staged or not, and nested too."""
+    tables = pl.concat(pl.read_parquet(path.with_name("epochs.parquet"))
+                       for path in packed["packed"])  # fmt: skip
+    looked = tables.filter(
+        pl.col("apnea") >= 0, pl.col("EEG_C4_quality") == 0,
+        pl.col("subject").is_in(["d/S0", "d/S1", "d/S2"]),
+    )  # fmt: skip
+    drawn = {}
+    for percent in (20, 60, 100):
+        name = f"epochs-{percent}-seed1"
+        labels, counts = run_subset(packed, tmp_path / name, name, task="apnea")
+        drawn[percent] = set(keys(labels))
+        assert counts["task"] == "apnea"
+        assert counts["of"]["epochs"] == looked.height
+        assert sum(counts["classes"].values()) == labels.height == len(drawn[percent])
+    assert drawn[20] < drawn[60] < drawn[100] == set(keys(looked))
+    events = looked.filter(pl.col("apnea") == 1).height
+    assert counts["classes"] == {"none": looked.height - events, "apnea": events}
+    assert 0 < events < looked.height
+
+
+def test_a_task_that_nobody_looked_for_is_named(packed, tmp_path):
+    wanted = (
+        r"fold 0 of .*split\.json: no training subject has an epoch in which hypopnea was looked "
+        r"for; take it out of synthsleepnet\.tasks / unimodal\.tasks / heads\.tasks"
+    )
+    with pytest.raises(ValueError, match=wanted):
+        run_subset(packed, tmp_path, "all", task="hypopnea")
 
 
 def test_files_are_the_same_on_a_rerun_and_in_any_order_of_shards(packed, tmp_path):
