@@ -4,9 +4,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from somnoflow.models.backbone import FrameBackbone
+from somnoflow.models.backbone import FrameBackbone, SqueezeExcitation
 
 SMALL = {"stem": 8, "channels": (8, 8, 12, 16)}
+SQUEEZED = {**SMALL, "squeeze": 4}
 
 
 def trained(**sizes) -> FrameBackbone:
@@ -34,7 +35,9 @@ def test_one_call_is_the_loop_over_frames_bit_for_bit() -> None:
     torch.testing.assert_close(tokens, torch.stack(loop, dim=1), rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("sizes", [SMALL, {"stem": 8, "channels": (8, 16), "strides": (1, 2)}])
+@pytest.mark.parametrize(
+    "sizes", [SMALL, SQUEEZED, {"stem": 8, "channels": (8, 16), "strides": (1, 2)}]
+)
 def test_one_call_is_the_loop_for_other_sizes(sizes: dict) -> None:
     backbone = trained(**sizes)
     frames = torch.randn(3, 7, 300)
@@ -42,8 +45,9 @@ def test_one_call_is_the_loop_for_other_sizes(sizes: dict) -> None:
     torch.testing.assert_close(backbone(frames), loop, rtol=1e-5, atol=1e-6)
 
 
-def test_a_frame_does_not_see_its_neighbours() -> None:
-    backbone = trained(**SMALL)
+@pytest.mark.parametrize("sizes", [SMALL, SQUEEZED])
+def test_a_frame_does_not_see_its_neighbours(sizes: dict) -> None:
+    backbone = trained(**sizes)
     frames = torch.randn(2, 6, 300)
     changed = frames.clone()
     changed[:, 3] += 1
@@ -51,10 +55,11 @@ def test_a_frame_does_not_see_its_neighbours() -> None:
     assert same.all(dim=0).tolist() == [True, True, True, False, True, True]
 
 
-def test_training_is_that_of_separate_frames() -> None:
+@pytest.mark.parametrize("sizes", [SMALL, SQUEEZED])
+def test_training_is_that_of_separate_frames(sizes: dict) -> None:
     """Rows of an image or a batch of frames: the same statistics and gradients."""
     torch.manual_seed(0)
-    one, other = FrameBackbone(300, **SMALL), FrameBackbone(300, **SMALL)
+    one, other = FrameBackbone(300, **sizes), FrameBackbone(300, **sizes)
     other.load_state_dict(one.state_dict())
     frames, gradient = torch.randn(4, 5, 300), torch.randn(4, 5, one.features)
     one(frames).backward(gradient)
@@ -101,3 +106,38 @@ def test_names_of_the_state() -> None:
             shortcut = weights.get(f"{block}.shortcut.0.weight")
             assert shortcut == (None if number < 2 else (c_out, c_in, 1, 1))
         c_in = c_out
+
+
+def test_squeeze_and_excitation_scales_each_channel_of_each_frame() -> None:
+    """Written out: mean over time, two matrices without bias, a weight from 0 to 1."""
+    torch.manual_seed(0)
+    squeeze = SqueezeExcitation(8, reduction=4)
+    x = torch.randn(2, 8, 3, 20)
+    down, up = squeeze[0].weight, squeeze[2].weight
+    assert (tuple(down.shape), tuple(up.shape)) == ((2, 8), (8, 2))
+    scaled = squeeze(x)
+    for b in range(2):
+        for f in range(3):
+            weight = torch.sigmoid(up @ torch.relu(down @ x[b, :, f].mean(dim=-1)))
+            torch.testing.assert_close(scaled[b, :, f], x[b, :, f] * weight[:, None])
+
+
+def test_squeeze_and_excitation_comes_before_the_sum() -> None:
+    """With weights of nearly 0 only the shortcut is left, and without it nothing differs."""
+    torch.manual_seed(0)
+    squeezed, plain = FrameBackbone(300, **SQUEEZED), FrameBackbone(300, **SMALL)
+    added = {name for name in squeezed.state_dict() if name not in plain.state_dict()}
+    assert len(added) == 3 * 4 * 2
+    assert all(".squeeze." in name for name in added)
+    plain.load_state_dict({n: v for n, v in squeezed.state_dict().items() if n not in added})
+    one, other = squeezed.branches[0][0].eval(), plain.branches[0][0].eval()
+    x = torch.randn(2, 8, 3, 60)
+    y = other.bn2(other.conv2(nn.functional.elu(other.bn1(other.conv1(x)))))
+    wanted = nn.functional.elu(one.squeeze(y) + other.shortcut(x)[..., : y.shape[-1]])
+    torch.testing.assert_close(one(x), wanted)
+    assert not torch.allclose(one(x), other(x), atol=1e-2)
+
+
+def test_a_reduction_beyond_the_channels_is_named() -> None:
+    with pytest.raises(ValueError, match="found squeeze 16, wanted at most the 8 channels"):
+        FrameBackbone(300, **SMALL, squeeze=16)

@@ -75,3 +75,21 @@ def test_nt_xent_is_float32_under_autocast() -> None:
     plain = nt_xent(first, second, temperature=0.05)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert nt_xent(first, second, temperature=0.05).item() == plain.item()
+
+
+def test_tokens_that_are_not_there_are_not_looked_at() -> None:
+    """The others are as without them; a mask of all is no mask."""
+    torch.manual_seed(0)
+    block = Block(8, 2)
+    x = torch.randn(3, 5, 8)
+    valid = torch.ones(3, 5, dtype=torch.bool)
+    torch.testing.assert_close(block(x, valid), block(x))
+    valid[0, 2] = valid[2, :3] = False
+    masked = block(x, valid)
+    for b in range(3):
+        torch.testing.assert_close(
+            masked[b, valid[b]], block(x[b : b + 1, valid[b]])[0], rtol=1e-5, atol=1e-6
+        )
+    other = torch.where(valid[..., None], x, 100.0)
+    torch.testing.assert_close(block(other, valid)[valid], masked[valid])
+    assert not torch.allclose(block(other)[valid], masked[valid])

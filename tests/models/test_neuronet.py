@@ -428,3 +428,59 @@ def test_any_rate_and_framing_learns(
         optimizer.step()
         losses.append(loss.item())
     assert losses[-1] < losses[0]
+
+
+def test_published_sizes_as_encoder_of_synthsleepnet() -> None:
+    with torch.device("meta"):
+        model = neuronet("synth")
+    assert (model.samples, model.window, model.step, model.frames) == (3000, 400, 100, 27)
+    assert (model.frame_backbone.flat, model.frame_backbone.features) == (6656, 3328)
+    assert (model.dimension, len(model.encoder_blocks), len(model.decoder_blocks)) == (768, 4, 3)
+    assert model.mask_token.shape[-1] == 256
+    assert [part.out_features for part in model.projection if isinstance(part, nn.Linear)] == [
+        1024, 512,
+    ]  # fmt: skip
+    assert (model.mask_ratio, model.temperature) == (0.8, 0.05)
+
+
+def test_positions_are_trained_where_asked() -> None:
+    """As published for SynthSleepNet, that of CLS too; NeuroNet's stay as they are."""
+    torch.manual_seed(0)
+    fixed, model = neuronet("tiny"), neuronet("tiny", trainable_positions=True)
+    assert torch.equal(fixed.positions, model.positions)
+    assert set(model.state_dict()) - set(fixed.state_dict()) == {"cls_position"}
+    model(torch.randn(4, 3000)).total.backward()
+    for name in ("positions", "cls_position", "decoder_positions"):
+        values = getattr(model, name)
+        assert isinstance(values, nn.Parameter)
+        assert values.grad is not None
+        assert values.grad.abs().sum() > 0
+        assert not isinstance(getattr(fixed, name), nn.Parameter)
+    # The position of CLS moves CLS alone, before the blocks.
+    seen: list[torch.Tensor] = []
+    model.encoder_blocks[0].register_forward_pre_hook(lambda _m, inputs: seen.append(inputs[0]))
+    x = torch.randn(2, 3000)
+    model.eval().forward_features(x)
+    model.cls_position.data += 1
+    model.forward_features(x)
+    change = (seen[1] - seen[0]).abs().amax(dim=(0, 2))
+    assert change[0] > 0.9
+    assert not change[1:].any()
+
+
+def test_trained_positions_come_back_with_the_state() -> None:
+    model = neuronet("synth-tiny")
+    model.positions.data += 1
+    again = NeuroNet(**model.architecture)
+    again.load_state_dict(model.state_dict())
+    model.eval(), again.eval()
+    x = torch.randn(2, 3000)
+    assert torch.equal(model.forward_features(x), again.forward_features(x))
+
+
+def test_trained_positions_of_an_unused_decoder_stay() -> None:
+    model = neuronet("synth-tiny", objective="contrastive")
+    model(torch.randn(4, 3000)).total.backward()
+    trained = {name for name, p in model.named_parameters() if p.requires_grad}
+    assert trained == {name for name, p in model.named_parameters() if p.grad is not None}
+    assert "decoder_positions" not in trained

@@ -60,7 +60,8 @@ def add_lora(
         if id(parameter) in trained:
             parameter.requires_grad_(True)
     for _, layer in _adapted(model):
-        layer.base_layer.requires_grad_(False)
+        frozen = layer.get_submodule("base_layer").requires_grad_(False)
+        layer.train(frozen.training)
     for part in lora_dropouts(model):
         part.train(model.training)
 
