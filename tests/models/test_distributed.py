@@ -16,7 +16,7 @@ from somnoflow.config.pretrain import PretrainSlice, Recipe
 from somnoflow.training.batches import PassOrder, validation_batches
 from somnoflow.training.distributed import Rank, launch
 from somnoflow.training.errors import TrainingError
-from somnoflow.training.pretraining import make_batches
+from somnoflow.training.selfsupervised import make_batches
 
 LOSSES = [
     f"{role}_{part}"
@@ -41,7 +41,10 @@ def run(cohort: Cohort, folder: Path, *, processes: int, **changes: object) -> p
         threads=2,
         processes=processes,
         cfg=PretrainSlice(
-            channel="EEG_C4", sampling_rate=100, recipe=Recipe(**{**settings, **changes})
+            channel="EEG_C4",
+            channels=["EEG_C4"],
+            sampling_rate=100,
+            recipe=Recipe(**{**settings, **changes}),
         ),
     )
     return pl.read_csv(folder / "training.csv")
@@ -123,5 +126,9 @@ def test_a_defect_in_one_process_is_a_defect(capfd: pytest.CaptureFixture) -> No
 def test_batches_that_cannot_be_divided_are_named() -> None:
     with pytest.raises(TrainingError, match=r"batches of 7 epochs cannot .* 2 processes"):
         make_batches(
-            np.arange(20), np.arange(5), cfg=Recipe(batch_size=7), rank=Rank(number=0, of=2)
+            np.arange(20),
+            np.arange(5),
+            cfg=Recipe(batch_size=7),
+            section="pretrain",
+            rank=Rank(number=0, of=2),
         )

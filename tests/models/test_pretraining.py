@@ -40,7 +40,10 @@ def make_slice(
     *, channel: str = "EEG_C4", sampling_rate: int = 100, **changes: object
 ) -> PretrainSlice:
     return PretrainSlice(
-        channel=channel, sampling_rate=sampling_rate, recipe=Recipe(**{**SETTINGS, **changes})
+        channel=channel,
+        channels=[channel],
+        sampling_rate=sampling_rate,
+        recipe=Recipe(**{**SETTINGS, **changes}),
     )
 
 

@@ -122,7 +122,9 @@ def test_every_epoch_has_one_row_and_only_usable_ones_an_embedding(
     for path, part in zip(shared.packed, index["parts"], strict=True):
         rows = pl.read_parquet(embedded.parent / part["file"], hive_partitioning=False)
         packed = PackedEpochs([path], channels=["EEG_C4"])
-        assert rows.drop("embedding").equals(packed.table.select(rows.columns[:-1]))
+        modalities = pl.when("usable").then(pl.lit("EEG")).otherwise(pl.lit(""))
+        wanted = packed.table.with_columns(modalities=modalities)
+        assert rows.drop("embedding").equals(wanted.select(rows.columns[:-1]))
         assert (part["epochs"], part["usable"]) == (len(packed), packed.table["usable"].sum())
         assert (rows["embedding"].is_null() == ~rows["usable"]).all()
         assert (~rows["usable"]).sum() > 0

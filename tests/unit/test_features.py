@@ -13,6 +13,7 @@ from somnoflow.data.features import FeatureTable, encode, join_cohort, read_feat
 from somnoflow.io.digest import sha256_file
 from somnoflow.tasks import TASKS
 from somnoflow.training.embedded import EmbeddedEpochs, read_labelled
+from somnoflow.training.embedding import embedding_schema
 
 CFG = Features(path="features.parquet", dataset="lab", stage="scored")
 
@@ -227,7 +228,9 @@ def test_the_command_writes_what_heads_read(tmp_path: Path) -> None:
     packed = tmp_path / "packed/index.json"
     packed.parent.mkdir()
     epochs = packed.with_name("epochs.parquet")
-    cohort_of(make_table()).write_parquet(epochs)
+    events = {"apnea": 1, "hypopnea": 0, "respiratory": 1}
+    labels = [pl.lit(label, pl.Int8).alias(name) for name, label in events.items()]
+    cohort_of(make_table()).with_columns(labels).write_parquet(epochs)
     digests = {"epochs.parquet": sha256_file(epochs)}
     packed.write_text(json.dumps({"dataset": "lab", "shard": 3, "sha256": digests}))
     split = tmp_path / "split.json"
@@ -243,7 +246,10 @@ def test_the_command_writes_what_heads_read(tmp_path: Path) -> None:
         fold=0,
         cfg=FeaturesSlice(name="lab", table=CFG),
     )
-    assert (tmp_path / "out/dataset=lab/shard=3.parquet").is_file()
+    written = pl.read_parquet(tmp_path / "out/dataset=lab/shard=3.parquet", hive_partitioning=False)
+    assert written.columns == embedding_schema(4).names
+    told = written.select(*events, "quality", "modalities").unique().row(0, named=True)
+    assert told == {**events, "quality": 0, "modalities": ""}
     labelled = read_labelled(index, subjects=["lab/1"], task=TASKS["staging"])
     assert labelled.embeddings.shape == (7, 4)
     assert set(labelled.targets) == {3}

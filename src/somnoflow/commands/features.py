@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from somnoflow.config.features import FeaturesSlice
@@ -20,7 +19,8 @@ from somnoflow.data.features import (
 from somnoflow.entry import Input, Inputs, Output, command
 from somnoflow.io.atomic import atomic
 from somnoflow.io.digest import require_sha256
-from somnoflow.training.embedding import embedding_schema, part_file, write_index
+from somnoflow.tasks import TASKS
+from somnoflow.training.embedding import embedding_table, part_file, write_index
 from somnoflow.training.roles import read_roles
 
 log = logging.getLogger(__name__)
@@ -51,23 +51,21 @@ def features(
 
 
 def write_part(path: Path, epochs: FeatureEpochs) -> int:
-    """Write one row per epoch, as `embed_shard` does; give the number of usable epochs."""
-    schema = embedding_schema(epochs.dimension)
-    usable = epochs.table["usable"].to_numpy()
-    column = pa.FixedSizeListArray.from_arrays(
-        pa.array(epochs.values.ravel()), epochs.dimension, mask=pa.array(~usable)
-    )
-    columns = epochs.table.select(schema.names[:-1]).to_arrow().columns
+    """Write one row per epoch, as `embed_shard` does; give the number of usable epochs.
+
+    What the signals were is not known: no flags and no modalities.
+    """
+    table = epochs.table.with_columns(quality=pl.lit(0), modalities=pl.lit(""))
     with atomic(path) as partial:
-        table = pa.table([*columns, column], names=schema.names).cast(schema)
-        pq.write_table(table, partial, compression="zstd")
-    return int(usable.sum())
+        pq.write_table(embedding_table(table, epochs.values), partial, compression="zstd")
+    return int(table["usable"].sum())
 
 
 def _read_epochs(index: Path, sha256: dict[str, str]) -> pl.DataFrame:
     path = index.with_name("epochs.parquet")
     require_sha256(path, sha256["epochs.parquet"], made_by="pack")
-    return pl.read_parquet(path, columns=[*KEYS, "onset_s", "stage"], hive_partitioning=False)
+    columns = [*KEYS, "onset_s", *(task.column for task in TASKS.values())]
+    return pl.read_parquet(path, columns=columns, hive_partitioning=False)
 
 
 if __name__ == "__main__":

@@ -7,9 +7,10 @@ from somnoflow.config.pretrain import PretrainSlice
 from somnoflow.entry import Input, Inputs, Output, command
 from somnoflow.training.device import choose_device, choose_processes
 from somnoflow.training.distributed import launch
-from somnoflow.training.pretraining import Job, train
+from somnoflow.training.pretraining import train
 from somnoflow.training.resume import find_resume
 from somnoflow.training.roles import read_roles
+from somnoflow.training.selfsupervised import Job
 
 
 def pretrain(
@@ -36,6 +37,7 @@ def pretrain(
         packed=tuple(packed),
         roles=read_roles(split, fold=fold),
         cfg=cfg,
+        section="unimodal" if name.startswith("unimodal/") else "pretrain",
         kept=kept,
         curves=tensorboard / name / f"fold={fold}" / kept.folder.name,
         device=device,

@@ -126,8 +126,8 @@ def join_cohort(features: FeatureTable, cohort: pl.DataFrame, *, where: str) -> 
     features
         From `read_features`.
     cohort
-        One row per epoch: `dataset`, `subject`, `recording`, `epoch`, `onset_s` and `stage`. An
-        epoch without features is not usable.
+        One row per epoch: `dataset`, `subject`, `recording`, `epoch`, `onset_s` and `stage`; what
+        else it has is kept. An epoch without features is not usable.
     where
         The table's file, for messages.
 
@@ -156,8 +156,7 @@ def join_cohort(features: FeatureTable, cohort: pl.DataFrame, *, where: str) -> 
     known = table["row"].is_not_null().to_numpy()
     values[known] = features.values[table["row"].drop_nulls().to_numpy()]
     table = table.with_columns(usable=pl.col("usable").fill_null(value=False))
-    columns = (*KEYS, "onset_s", "stage", "usable")
-    return FeatureTable(table.select(columns), values, features.names)
+    return FeatureTable(table.drop("row"), values, features.names)
 
 
 def standardise(

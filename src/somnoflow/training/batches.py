@@ -1,38 +1,47 @@
 """Batches of packed epochs for pre-training: whole batches are read at once."""
 
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from somnoflow.data.packed import PackedEpochs
+from somnoflow.data.packed import Rows
 from somnoflow.training.distributed import ALONE, Rank
-from somnoflow.training.reading import read_finite
+from somnoflow.training.reading import Epochs, read_varying
 from somnoflow.training.seeds import ORDER, VALIDATION, numpy_generator
-
-Rows = npt.NDArray[np.int64]
 
 
 class EpochBatches(Dataset[Tensor]):
-    """Signals (B, T) of the epochs of a batch; an item's key is the batch's rows."""
+    """Signals (B, T) of a batch of one channel's epochs; an item's key is the batch's rows."""
 
-    def __init__(self, epochs: PackedEpochs) -> None:
+    def __init__(self, epochs: Epochs) -> None:
         self.epochs = epochs
 
     def __getitem__(self, rows: Rows) -> Tensor:
-        """Read a batch; raise `ValueError` where a signal is not finite or all are constant."""
-        if len(rows) == 0:
-            return torch.empty(0, self.epochs.samples)
-        batch = read_finite(self.epochs, rows)
-        if not np.ptp(batch, axis=1).any():
-            raise ValueError(
-                f"channel {self.epochs.channels[0]} is constant in all {len(rows)} epochs of a "
-                "batch although they are flagged usable; see signals.quality in the configuration"
-            )
-        return torch.from_numpy(batch)
+        """Read a batch, as `read_varying`."""
+        signals, _ = read_varying(self.epochs, rows)
+        return torch.from_numpy(signals[:, 0])
+
+
+class Channels(NamedTuple):
+    """Signals (B, C, T), and which of them are present (B, C)."""
+
+    signals: Tensor
+    present: Tensor
+
+
+class ChannelBatches(Dataset[Channels]):
+    """Batches of epochs of several channels; an item's key is the batch's rows."""
+
+    def __init__(self, epochs: Epochs) -> None:
+        self.epochs = epochs
+
+    def __getitem__(self, rows: Rows) -> Channels:
+        """Read a batch, as `read_varying`."""
+        return Channels(*map(torch.from_numpy, read_varying(self.epochs, rows)))
 
 
 class PassOrder(Sampler[Rows]):

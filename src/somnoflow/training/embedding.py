@@ -2,20 +2,22 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from somnoflow.data.packed import PackedEpochs, Rows
+from somnoflow.config.unimodal import modality_of
+from somnoflow.data.packed import PackedEpochs
 from somnoflow.io.atomic import atomic, write_json
 from somnoflow.io.digest import sha256_file
-from somnoflow.models.neuronet import NeuroNet
-from somnoflow.training.reading import read_finite
+from somnoflow.training.encoding import Encoder, embed_rows
+from somnoflow.training.reading import Flags, Floats
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +26,7 @@ BLOCK = 16
 
 
 def embed_shard(
-    model: NeuroNet, epochs: PackedEpochs, path: Path, *, batch_size: int, device: torch.device
+    model: Encoder, epochs: PackedEpochs, path: Path, *, batch_size: int, device: torch.device
 ) -> int:
     """Write one row per epoch of a shard, block by block, so memory does not grow with it.
 
@@ -33,10 +35,9 @@ def embed_shard(
     model
         Frozen encoder on `device`.
     epochs
-        Epochs of the shard.
+        Epochs of the shard, of the encoder's channels.
     path
-        Parquet file: `dataset`, `subject`, `recording`, `epoch`, `onset_s`, `stage`, `usable` and
-        `embedding`, D float32, null where the epoch is not usable.
+        Parquet file with the columns of `embedding_schema`.
     batch_size
         Epochs per forward pass.
     device
@@ -59,34 +60,49 @@ def embed_shard(
             embedding[todo] = embed_rows(
                 model, epochs, rows[todo], batch_size=batch_size, device=device
             )
-            columns = epochs.table[start : start + len(rows)].select(schema.names[:-1]).to_arrow()
-            column = pa.FixedSizeListArray.from_arrays(
-                pa.array(embedding.ravel()), model.dimension, mask=pa.array(~usable[rows])
+            table = epochs.table[start : start + len(rows)].with_columns(
+                modalities=name_modalities(epochs.channels, epochs.present[rows])
             )
-            writer.write_table(
-                pa.table([*columns.columns, column], names=schema.names).cast(schema)
-            )
+            writer.write_table(embedding_table(table, embedding))
     return int(np.count_nonzero(usable))
 
 
-@torch.inference_mode()
-def embed_rows(
-    model: NeuroNet, epochs: PackedEpochs, rows: Rows, *, batch_size: int, device: torch.device
-) -> npt.NDArray[np.float32]:
-    """Give the features (N, D) of usable epochs, rows (N,) of the table, batch by batch.
+def name_modalities(channels: Sequence[str], present: Flags) -> pl.Series:
+    """Give the modalities that are present, (N, C), in the order of the channels: `EEG+ECG`."""
+    kinds, number = np.unique(present, axis=0, return_inverse=True)
+    named = [
+        "+".join(dict.fromkeys(modality_of(name) for name in compress(channels, kind)))
+        for kind in kinds
+    ]
+    return pl.Series(named, dtype=pl.String)[number.ravel()]
 
-    The model is in evaluation mode on `device`; what it holds does not grow with N.
+
+def embedding_table(table: pl.DataFrame, embedding: Floats) -> pa.Table:
+    """Give rows of an embedding file.
+
+    Parameters
+    ----------
+    table
+        The columns of `embedding_schema` but the last.
+    embedding
+        (N, D); it becomes null where the epoch is not usable.
     """
-    features = np.empty((len(rows), model.dimension), np.float32)
-    for begin in range(0, len(rows), batch_size):
-        signals = read_finite(epochs, rows[begin : begin + batch_size])
-        found = model.forward_features(torch.from_numpy(signals).to(device))
-        features[begin : begin + batch_size] = found.float().cpu().numpy()
-    return features
+    schema = embedding_schema(embedding.shape[1])
+    unusable = pa.array(~table["usable"].to_numpy())
+    column = pa.FixedSizeListArray.from_arrays(
+        pa.array(embedding.ravel()), embedding.shape[1], mask=unusable
+    )
+    columns = table.select(schema.names[:-1]).to_arrow().columns
+    return pa.table([*columns, column], names=schema.names).cast(schema)
 
 
 def embedding_schema(dimension: int) -> pa.Schema:
-    """Give the columns of an embedding file of D = `dimension`."""
+    """Give the columns of an embedding file of D = `dimension`.
+
+    `stage`, `apnea`, `hypopnea` and `respiratory` are -1 where unknown; `quality` are the flags of
+    all the encoder's channels together (`signals.quality.Flag`), `modalities` those that are
+    present, such as `EEG+ECG`; `embedding` is null where the epoch is not usable.
+    """
     return pa.schema(
         [
             pa.field("dataset", pa.string()),
@@ -95,7 +111,12 @@ def embedding_schema(dimension: int) -> pa.Schema:
             pa.field("epoch", pa.int32()),
             pa.field("onset_s", pa.float64()),
             pa.field("stage", pa.int8()),
+            pa.field("apnea", pa.int8()),
+            pa.field("hypopnea", pa.int8()),
+            pa.field("respiratory", pa.int8()),
             pa.field("usable", pa.bool_()),
+            pa.field("quality", pa.uint16()),
+            pa.field("modalities", pa.string()),
             pa.field("embedding", pa.list_(pa.float32(), dimension)),
         ]
     )

@@ -6,13 +6,15 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from somnoflow.data.packed import PackedEpochs, Rows
+from somnoflow.data.packed import Rows
 from somnoflow.models.heads import KnnProbe
 from somnoflow.models.neuronet import NeuroNet
-from somnoflow.training.embedding import embed_rows
+from somnoflow.tasks import TASKS
+from somnoflow.training.encoding import embed_rows
 from somnoflow.training.errors import TrainingError
+from somnoflow.training.reading import Epochs
 from somnoflow.training.seeds import NEIGHBOURS, numpy_generator
-from somnoflow.training.validation import require_stages, validation_scores
+from somnoflow.training.validation import require_targets, validation_scores
 
 log = logging.getLogger(__name__)
 
@@ -41,9 +43,7 @@ class NeighboursProbe:
         When either have fewer than 2 scored epochs.
     """
 
-    def __init__(
-        self, train: PackedEpochs, val: PackedEpochs, *, seed: int, device: torch.device
-    ) -> None:
+    def __init__(self, train: Epochs, val: Epochs, *, seed: int, device: torch.device) -> None:
         self._train, self._val, self._device = train, val, device
         rows, self._val_rows = train.rows(scored=True), val.rows(scored=True)
         if min(len(rows), len(self._val_rows)) < 2:
@@ -59,7 +59,7 @@ class NeighboursProbe:
             (train, self._train_rows, "training"),
             (val, self._val_rows, "validation"),
         ):
-            require_stages(_stages(epochs, chosen), role=role)
+            require_targets(_stages(epochs, chosen), task=TASKS["staging"], role=role)
 
     def macro_f1(self, model: NeuroNet) -> float:
         """Give the macro-F1 on the validation subjects, by the feature that is deployed."""
@@ -76,9 +76,9 @@ class NeighboursProbe:
         scores = validation_scores(_stages(self._val, self._val_rows), votes.argmax(axis=1))
         return float(scores["val_macro_f1"])
 
-    def _embed(self, model: NeuroNet, epochs: PackedEpochs, rows: Rows) -> npt.NDArray[np.float32]:
+    def _embed(self, model: NeuroNet, epochs: Epochs, rows: Rows) -> npt.NDArray[np.float32]:
         return embed_rows(model, epochs, rows, batch_size=BATCH, device=self._device)
 
 
-def _stages(epochs: PackedEpochs, rows: Rows) -> npt.NDArray[np.int64]:
+def _stages(epochs: Epochs, rows: Rows) -> npt.NDArray[np.int64]:
     return epochs.table["stage"].to_numpy()[rows].astype(np.int64)

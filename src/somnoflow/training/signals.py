@@ -3,14 +3,13 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
 from somnoflow.data.packed import PackedEpochs
-from somnoflow.models.neuronet import NeuroNet
 from somnoflow.training.reading import read_finite
 
 
@@ -34,13 +33,20 @@ class SignalEpochs:
 
     def read(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
         """Read signals (N, T), scaled; raise `ValueError` where one is not finite."""
-        return read_finite(self._packed, rows)
+        return read_finite(self._packed, rows)[:, 0]
+
+
+class Sampled(Protocol):
+    """A model that takes epochs of so many samples at so many Hz."""
+
+    sampling_rate: int
+    samples: int
 
 
 def require_fitting_shards(
     packed: Sequence[Path],
     *,
-    encoder: NeuroNet,
+    encoder: Sampled,
     about: Mapping[str, Any],
     of: Path | str,
     channel: str | None = None,
@@ -56,7 +62,7 @@ def require_fitting_shards(
     of
         The model's file, for messages.
     channel
-        Channel that is wanted; the one it was trained on where None.
+        What the encoder is wanted for, as in its path; what it was trained for where None.
     """
     if channel not in (None, about["channel"]):
         raise ValueError(f"{of} was trained on {about['channel']}, wanted {channel}")
@@ -67,7 +73,4 @@ def require_fitting_shards(
             ("samples per epoch", shard["samples"], encoder.samples),
         ):
             if found != wanted:
-                raise ValueError(
-                    f"{path} has {found} {name}, {of} was trained on {wanted} (frames of "
-                    f"{encoder.window} samples every {encoder.step})"
-                )
+                raise ValueError(f"{path} has {found} {name}, {of} was trained on {wanted}")
