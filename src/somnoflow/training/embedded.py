@@ -99,8 +99,8 @@ class EmbeddedEpochs:
     Attributes
     ----------
     table
-        One row per epoch, sorted by dataset, subject, recording and epoch: these, `onset_s`,
-        `stage` (-1 unscored) and `usable`.
+        One row per epoch, sorted by dataset, subject, recording and epoch: these, `onset_s`, the
+        tasks' columns (-1 unknown) and `usable`.
     dimension
         D.
 
