@@ -5,7 +5,8 @@ Module and parameter names, sizes and the order of computation are those of the 
 here as published: the frames of an epoch pass the backbone one after another, the two maskings
 pass the autoencoder one after another, and NT-Xent compares all pairs through a (2B, 2B, P) tensor
 and a mask filled in a loop (defects N17 and N19). Only the printing at each step is left out, and
-the sizes of the backbone are arguments, so that the preset `tiny` can be built too.
+the sizes of the backbone are arguments, so that the preset `tiny` can be built too, and with
+`squeeze` the squeeze and excitation of SynthSleepNet's.
 
 Notation: B epochs, T samples of an epoch, F frames, W samples of a frame, D and d embeddings,
 P size of a projection.
@@ -21,14 +22,31 @@ from torch.nn.functional import gelu, normalize, scaled_dot_product_attention
 POOLS = {3: 16, 5: 11, 7: 6}
 
 
+class SELayer(nn.Module):
+    def __init__(self, channels: int, reduction: int) -> None:
+        super().__init__()
+        self.fc = nn.Sequential(
+            nn.Linear(channels, channels // reduction, bias=False),
+            nn.ReLU(inplace=True),
+            nn.Linear(channels // reduction, channels, bias=False),
+            nn.Sigmoid(),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.fc(x.mean(dim=2)).unsqueeze(2)
+
+
 class BasicBlock(nn.Module):
-    def __init__(self, c_in: int, c_out: int, *, kernel: int, stride: int) -> None:
+    def __init__(
+        self, c_in: int, c_out: int, *, kernel: int, stride: int, squeeze: int | None = None
+    ) -> None:
         super().__init__()
         self.conv1 = nn.Conv1d(c_in, c_out, kernel, stride=stride, padding=1, bias=False)
         self.bn1 = nn.BatchNorm1d(c_out)
         self.relu = nn.ELU(inplace=True)
         self.conv2 = nn.Conv1d(c_out, c_out, kernel, padding=1, bias=False)
         self.bn2 = nn.BatchNorm1d(c_out)
+        self.se = SELayer(c_out, squeeze) if squeeze else nn.Identity()
         self.downsample = None
         if stride != 1 or c_in != c_out:
             self.downsample = nn.Sequential(
@@ -37,14 +55,20 @@ class BasicBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.relu(self.bn1(self.conv1(x)))
-        y = self.bn2(self.conv2(y))
+        y = self.se(self.bn2(self.conv2(y)))
         shortcut = x if self.downsample is None else self.downsample(x)
         return self.relu(shortcut[:, :, : y.shape[2]] + y)
 
 
 class BackBone(nn.Module):
     def __init__(
-        self, *, stem: int, stem_stride: int, channels: Sequence[int], strides: Sequence[int]
+        self,
+        *,
+        stem: int,
+        stem_stride: int,
+        channels: Sequence[int],
+        strides: Sequence[int],
+        squeeze: int | None = None,
     ) -> None:
         super().__init__()
         self.conv1 = nn.Conv1d(1, stem, 7, stride=stem_stride, padding=3, bias=False)
@@ -55,7 +79,7 @@ class BackBone(nn.Module):
         for kernel, pool in POOLS.items():
             c_in = stem
             for number, (c_out, stride) in enumerate(zip(channels, strides, strict=True), start=1):
-                block = BasicBlock(c_in, c_out, kernel=kernel, stride=stride)
+                block = BasicBlock(c_in, c_out, kernel=kernel, stride=stride, squeeze=squeeze)
                 setattr(self, f"layer{kernel}x{kernel}_{number}", nn.Sequential(block))
                 c_in = c_out
             setattr(self, f"maxpool{kernel}", nn.AvgPool1d(pool, stride=1))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import get_args
 
 from somnoflow.config.base import ConfigError
-from somnoflow.config.dataset import Dataset
+from somnoflow.config.dataset import Dataset, Reading
 from somnoflow.config.dataset_file import read_dataset
 from somnoflow.config.documents import DOCUMENTS, document
 from somnoflow.config.files import load_values
@@ -107,7 +107,7 @@ def _parser() -> argparse.ArgumentParser:
     inspect.set_defaults(run=_inspect)
 
     convert = commands.add_parser(
-        "convert", help="make an encoder of a published NeuroNet checkpoint, or the other way round"
+        "convert", help="make an encoder of a published checkpoint, or the other way round"
     )
     convert.add_argument("file", type=Path, help="checkpoint (.pth, .pt, .ckpt) or .safetensors")
     convert.add_argument("--to", type=Path, required=True, metavar="OUT", help="file to write")
@@ -115,10 +115,45 @@ def _parser() -> argparse.ArgumentParser:
         "--channel",
         choices=get_args(Channel),
         metavar="CHANNEL",
-        help="what a published encoder was trained on, such as EEG_C4",
+        help="what a published NeuroNet was trained on, such as EEG_C4",
     )
     convert.set_defaults(run=_convert)
+
+    embed = commands.add_parser(
+        "embed", help="give every epoch of some nights its embedding from a trained encoder"
+    )
+    embed.add_argument(
+        "recordings", type=Path, nargs="+", help="recordings, or folders with recordings"
+    )
+    embed.add_argument(
+        "--encoder", type=Path, required=True, help="encoder.safetensors of a training or convert"
+    )
+    embed.add_argument(
+        "--out", type=Path, required=True, metavar="FOLDER",
+        help="folder for a Parquet file of each recording, and for rejected.tsv",
+    )  # fmt: skip
+    embed.add_argument(
+        "--dataset",
+        help="folder of workflow/datasets that says what the labels of the recordings mean; "
+        "without it common names are looked up",
+    )
+    embed.add_argument(
+        "--configfile", type=Path, nargs="+", default=[],
+        help="configuration whose sections `signals` and `pack` the encoder was trained with; "
+        "without it their defaults",
+    )  # fmt: skip
+    embed.add_argument("--batch-size", type=_positive, default=64, help="epochs at a time")
+    embed.add_argument(
+        "--force", action="store_true", help="make files again that are there already"
+    )
+    embed.set_defaults(run=_embed)
     return parser
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"found {text}, wanted a number, at least 1")
+    return int(text)
 
 
 def _add_configuration(parser: argparse.ArgumentParser) -> None:
@@ -219,11 +254,34 @@ def _inspect(options: argparse.Namespace) -> int:
 
 def _convert(options: argparse.Namespace) -> int:
     # Torch takes a second to import, and no other subcommand needs it.
-    from somnoflow.models.published import convert  # noqa: PLC0415
+    from somnoflow.models.convert import convert  # noqa: PLC0415
 
     said = convert(options.file, options.to, channel=options.channel)
     sys.stdout.write(f"{said}\n")
     return 0
+
+
+def _embed(options: argparse.Namespace) -> int:
+    # As in _convert.
+    from somnoflow.embed import embed_nights  # noqa: PLC0415
+
+    named = options.configfile
+    config = read_config(load_values(named[1:], default=named[0]) if named else {})
+    reading = Reading(guess_channels=True)
+    if options.dataset:
+        reading = read_dataset(DATASETS / options.dataset).reading
+    rejected = embed_nights(
+        options.recordings,
+        encoder=options.encoder,
+        out=options.out,
+        reading=reading,
+        signals=config.signals,
+        pack=config.pack,
+        settings_from=" and ".join(map(str, named)) or "the defaults, no --configfile was given",
+        batch_size=options.batch_size,
+        force=options.force,
+    )
+    return 1 if rejected else 0
 
 
 if __name__ == "__main__":

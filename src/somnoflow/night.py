@@ -10,24 +10,27 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 
 from somnoflow.config.dataset import Reading
 from somnoflow.config.pack import Pack
 from somnoflow.config.signals import Signals
 from somnoflow.data.packing import kind_of_scaling, scaling_of
 from somnoflow.data.parsing import parse_recording
+from somnoflow.inspect.naming import split_suffix
 from somnoflow.io.parquet import ChannelEpochs
 from somnoflow.signals.quality import UNUSABLE
 from somnoflow.stages import EPOCH_SECONDS
+from somnoflow.tasks import UNKNOWN
 
 COMMON_NAMES = Reading(guess_channels=True)
 SIGNALS = Signals()
 PACK = Pack()
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Night:
-    """The epochs of a recording.
+    """The epochs of a recording; read by row as packed epochs are (`training.reading.Epochs`).
 
     Notation: N epochs, C channels, T samples per epoch.
 
@@ -35,6 +38,12 @@ class Night:
     ----------
     channels
         C canonical channels, as they were asked for.
+    samples
+        Samples per epoch, T.
+    sampling_rate
+        Hz.
+    table
+        One row per epoch, as `PackedEpochs.table`, but of no dataset or subject, and not scored.
     signals
         (N, C, T) float32, scaled; 0 where a channel is not present.
     present
@@ -43,8 +52,6 @@ class Night:
         (N, C) uint8, bits of `signals.quality.Flag`.
     onset_s
         (N,): seconds from the start of the recording to each epoch.
-    sampling_rate
-        Hz.
     taken
         The labels that each channel of the recording was made of.
     absent
@@ -54,14 +61,28 @@ class Night:
     """
 
     channels: tuple[str, ...]
+    samples: int
+    sampling_rate: int
+    table: pl.DataFrame
     signals: npt.NDArray[np.float32]
     present: npt.NDArray[np.bool_]
     quality: npt.NDArray[np.uint8]
     onset_s: npt.NDArray[np.float64]
-    sampling_rate: int
     taken: Mapping[str, str]
     absent: Mapping[str, str]
     remarks: Sequence[str]
+
+    def __len__(self) -> int:
+        return len(self.signals)
+
+    def rows(self, *, scored: bool) -> npt.NDArray[np.int64]:
+        """Give the rows of usable epochs; scored is none of them."""
+        usable = np.flatnonzero(self.table["usable"].to_numpy())
+        return usable[:0] if scored else usable
+
+    def read(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        """Give the signals (B, C, T) of rows (B,)."""
+        return self.signals[rows]
 
 
 def read_night(
@@ -106,9 +127,7 @@ def read_night(
         reading=reading.model_copy(
             update={"stages": None, "stages_inside": False, "events": None}
         ),
-        signals=Signals.model_validate(
-            {**signals.model_dump(), "channels": list(channels), "sampling_rate": sampling_rate}
-        ),
+        signals=signals_for(channels, sampling_rate=sampling_rate, like=signals),
     )  # fmt: skip
     epochs = parsed.epochs
     onset_s = epochs.grid.begins()
@@ -118,17 +137,33 @@ def read_night(
         present[:, place] = _scale_into(
             scaled[:, place], epochs.channels[name], kind=kind_of_scaling(name, pack)
         )
+    quality = np.stack([epochs.channels[name].quality for name in channels], axis=1)
     rows = {row["channel"]: row for row in parsed.channels if row["channel"]}
     return Night(
         channels=tuple(channels),
+        samples=scaled.shape[2],
+        sampling_rate=sampling_rate,
+        table=_table(split_suffix(path.name)[0], onset_s, present=present, quality=quality),
         signals=scaled,
         present=present,
-        quality=np.stack([epochs.channels[name].quality for name in channels], axis=1),
+        quality=quality,
         onset_s=onset_s,
-        sampling_rate=sampling_rate,
         taken={name: row["source"] for name, row in rows.items() if not row["problem"]},
         absent={name: row["problem"] for name, row in rows.items() if row["problem"]},
         remarks=tuple(filter(None, parsed.row["notes"].split("; "))),
+    )
+
+
+def signals_for(channels: Sequence[str], *, sampling_rate: int, like: Signals) -> Signals:
+    """Give the section `signals` with other channels and another sampling rate.
+
+    Raises
+    ------
+    ValueError
+        When a filter does not go with the sampling rate.
+    """
+    return Signals.model_validate(
+        {**like.model_dump(), "channels": list(channels), "sampling_rate": sampling_rate}
     )
 
 
@@ -148,3 +183,25 @@ def _scale_into(
     values *= np.float32(scaling.gain)
     place[usable] = values
     return usable
+
+
+def _table(
+    recording: str,
+    onset_s: npt.NDArray[np.float64],
+    *,
+    present: npt.NDArray[np.bool_],
+    quality: npt.NDArray[np.uint8],
+) -> pl.DataFrame:
+    labels = ("stage", "apnea", "hypopnea", "respiratory")
+    table = pl.DataFrame({"onset_s": onset_s}).select(
+        pl.lit("").alias("dataset"),
+        pl.lit("").alias("subject"),
+        pl.lit(recording).alias("recording"),
+        pl.int_range(pl.len(), dtype=pl.Int32).alias("epoch"),
+        "onset_s",
+        *(pl.lit(UNKNOWN, pl.Int8).alias(name) for name in labels),
+    )
+    return table.with_columns(
+        quality=pl.Series(np.bitwise_or.reduce(quality, axis=1).astype(np.uint16)),
+        usable=pl.Series(present.any(axis=1)),
+    )

@@ -16,10 +16,11 @@ import torch
 from torch import nn
 
 from somnoflow.cli import main
+from somnoflow.models.convert import convert
 from somnoflow.models.errors import WeightsError
 from somnoflow.models.neuronet import NeuroNet, neuronet
 from somnoflow.models.pretrained import load_neuronet
-from somnoflow.models.published import convert, published_name, to_neuronet, to_published
+from somnoflow.models.published import published_name, to_neuronet, to_published
 from somnoflow.models.weights import write_weights
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"

@@ -62,13 +62,15 @@ def test_the_numbers_are_those_of_parse_and_pack(tmp_path: Path, scaling: str) -
     assert (night.channels, night.sampling_rate) == (tuple(CHANNELS), 100)
     assert night.signals.shape == (11, 4, 3000)
     np.testing.assert_array_equal(night.onset_s, 30.0 * np.arange(11))
-    for place, channel in enumerate(CHANNELS):
-        one = PackedEpochs([tmp_path / "index.json"], channels=[channel])
-        present = night.present[:, place]
-        np.testing.assert_array_equal(present, one.table["usable"].to_numpy())
-        rows = np.flatnonzero(present)
-        np.testing.assert_array_equal(night.signals[rows, place], one.read(rows)[:, 0])
-        assert not night.signals[~present, place].any()
+    whole = PackedEpochs([tmp_path / "index.json"], channels=CHANNELS, require="any")
+    own = ["dataset", "subject"]
+    assert night.table.columns == whole.table.columns
+    assert night.table.drop(own).equals(whole.table.drop(own))
+    np.testing.assert_array_equal(night.present, whole.present)
+    np.testing.assert_array_equal(night.rows(scored=False), whole.rows(scored=False))
+    assert not len(night.rows(scored=True))
+    np.testing.assert_array_equal(night.read(np.array([4, 1])), whole.read(np.array([4, 1])))
+    assert not night.signals[~night.present].any()
 
 
 def test_what_was_taken_and_what_is_absent_is_told(tmp_path: Path) -> None:

@@ -1,0 +1,251 @@
+"""Embeddings of nights with a trained encoder: one Parquet file for each recording.
+
+What is decided here:
+
+- A recording that cannot be used is listed with its reason, and the others are done.
+- A file that is there is not made again, so that what was interrupted goes on where it stopped; one
+  that another encoder or other settings made is not taken for it.
+"""
+
+import json
+import sys
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from pydantic import ValidationError
+from tqdm import tqdm
+
+from somnoflow.config.base import ConfigError
+from somnoflow.config.dataset import Reading
+from somnoflow.config.pack import Pack
+from somnoflow.config.signals import Signals
+from somnoflow.inspect.kinds import recognise
+from somnoflow.inspect.naming import split_suffix
+from somnoflow.io.atomic import atomic
+from somnoflow.io.digest import sha256_file
+from somnoflow.io.manifest import files_below
+from somnoflow.io.rejection import Rejection
+from somnoflow.io.table import write_table
+from somnoflow.models.encoders import Encoder, ModalityEncoder, load_encoder
+from somnoflow.models.errors import WeightsError
+from somnoflow.models.published_checkpoint import is_torch_file
+from somnoflow.models.synthsleepnet import SynthSleepNet
+from somnoflow.night import Night, read_night, signals_for
+from somnoflow.stages import EPOCH_SECONDS
+from somnoflow.training.device import choose_device, prepare
+from somnoflow.training.embedding import embedding_table, name_modalities
+from somnoflow.training.encoding import embed_rows
+
+MADE_BY = b"somnoflow"
+REJECTED = ("file", "problem", "found", "wanted", "advice")
+
+
+def embed_nights(
+    given: Sequence[Path],
+    *,
+    encoder: Path,
+    out: Path,
+    reading: Reading,
+    signals: Signals,
+    pack: Pack,
+    settings_from: str,
+    batch_size: int,
+    force: bool,
+) -> int:
+    """Embed every epoch of some recordings, and say of each what was done.
+
+    Parameters
+    ----------
+    given
+        Recordings, and folders with recordings.
+    encoder
+        Weights that `models.encoders.load_encoder` reads.
+    out
+        Folder of the files to write: `<name of the recording>.parquet` with the columns of
+        `training.embedding.embedding_schema`, and `rejected.tsv`.
+    reading, signals, pack
+        As for `night.read_night`.
+    settings_from
+        Where `signals` and `pack` come from, to be said.
+    batch_size
+        Epochs per forward pass.
+    force
+        Whether files that are there are made again.
+
+    Returns
+    -------
+    Number of rejected recordings.
+
+    Raises
+    ------
+    ConfigError
+        When a recording is not there, two would become one file, or a file is there that was made
+        otherwise; nothing was done then.
+    WeightsError
+        When the encoder cannot be used.
+    """
+    files = name_outputs(find_recordings(given), out=out)
+    model = _load(encoder)
+    signals = _fit(signals, model)
+    made_by = {
+        "encoder_sha256": sha256_file(encoder),
+        "reading": reading.model_dump(mode="json"),
+        "signals": signals.model_dump(mode="json"),
+        "pack": pack.model_dump(mode="json"),
+    }
+    done = set() if force else _done(files, made_by=made_by)
+    tqdm.write(
+        f"{encoder}: {', '.join(model.channels)} at {model.sampling_rate} Hz, {model.dimension} "
+        f"values for an epoch; filters, quality and scaling: {settings_from}"
+    )
+    device = choose_device(gpus=1)
+    prepare(device, threads=torch.get_num_threads())
+    model.to(device)
+    out.mkdir(parents=True, exist_ok=True)
+    rejected: list[dict[str, str]] = []
+    with tqdm(files.items(), unit="night", disable=None if len(files) > 1 else True) as bar:
+        for to, path in bar:
+            if to in done:
+                tqdm.write(f"{path}: {to} is there already (--force makes it again)")
+                continue
+            try:
+                night = read_night(
+                    path,
+                    channels=model.channels,
+                    sampling_rate=model.sampling_rate,
+                    reading=reading,
+                    signals=signals,
+                    pack=pack,
+                )
+            except Rejection as rejection:
+                tqdm.write(f"{path}: rejected, {rejection}", file=sys.stderr)
+                rejected.append({"file": str(path), **rejection.row()})
+                continue
+            embedding = np.zeros((len(night), model.dimension), np.float32)
+            rows = night.rows(scored=False)
+            embedding[rows] = embed_rows(model, night, rows, batch_size=batch_size, device=device)
+            write_night(to, night, embedding, made_by=made_by)
+            tqdm.write(f"{path}: {_described(night)}")
+    with atomic(out / "rejected.tsv") as table:
+        write_table(table, rejected, columns=REJECTED)
+    return len(rejected)
+
+
+def find_recordings(given: Sequence[Path]) -> list[Path]:
+    """Give the recordings among files and, sorted by name, below folders.
+
+    Raises
+    ------
+    ConfigError
+        When a file or folder is not there, or a folder holds no recording.
+    """
+    found: list[Path] = []
+    for path in given:
+        if path.is_file():
+            found.append(path)
+            continue
+        if not path.is_dir():
+            raise ConfigError(
+                f"{path} is not there. Wanted: a recording, or a folder of recordings"
+            )
+        names = [name for name in files_below(path) if not name.endswith("/")]
+        below = [path / name for name in names if recognise(path / name).role == "recording"]
+        if not below:
+            raise ConfigError(f"{path} holds {len(names)} files, and no recording is among them")
+        found += below
+    return found
+
+
+def name_outputs(recordings: Sequence[Path], *, out: Path) -> dict[Path, Path]:
+    """Give the recording of each file to write.
+
+    Raises
+    ------
+    ConfigError
+        When recordings of the same name would become one file.
+    """
+    named: defaultdict[str, list[Path]] = defaultdict(list)
+    for path in recordings:
+        named[split_suffix(path.name)[0]].append(path)
+    for name, paths in named.items():
+        if len(paths) > 1:
+            raise ConfigError(
+                f"{' and '.join(map(str, paths))} would both become {out / name}.parquet. Wanted: "
+                "recordings with different names; embed the others into another folder"
+            )
+    return {out / f"{name}.parquet": path for name, [path] in named.items()}
+
+
+def write_night(
+    path: Path, night: Night, embedding: npt.NDArray[np.float32], *, made_by: Mapping[str, Any]
+) -> None:
+    """Write one row for each epoch (N, D), and what made them among the file's metadata."""
+    table = embedding_table(
+        night.table.with_columns(modalities=name_modalities(night.channels, night.present)),
+        embedding,
+    )
+    described = json.dumps(made_by, sort_keys=True)
+    with atomic(path) as partial:
+        pq.write_table(
+            table.replace_schema_metadata({MADE_BY: described}), partial, compression="zstd"
+        )
+
+
+def _load(path: Path) -> ModalityEncoder | SynthSleepNet:
+    if is_torch_file(path):
+        raise WeightsError(
+            f"{path} is a torch file. Make it an encoder first, with: somnoflow convert {path} "
+            "--to encoder.safetensors"
+        )
+    try:
+        model, _ = load_encoder(path)
+    except ValueError as error:
+        raise WeightsError(str(error)) from error
+    if model.samples != EPOCH_SECONDS * model.sampling_rate:
+        raise WeightsError(
+            f"{path} reads epochs of {model.samples / model.sampling_rate:g} s, wanted "
+            f"{EPOCH_SECONDS} s"
+        )
+    return model
+
+
+def _fit(signals: Signals, model: Encoder) -> Signals:
+    try:
+        return signals_for(model.channels, sampling_rate=model.sampling_rate, like=signals)
+    except ValidationError as error:
+        raise ConfigError(
+            f"the encoder reads {model.sampling_rate} Hz, and the section signals does not go with "
+            f"it: {error.errors()[0]['msg']}. Name the configuration that it was trained with "
+            "after --configfile"
+        ) from error
+
+
+def _done(files: Mapping[Path, Path], *, made_by: Mapping[str, Any]) -> set[Path]:
+    """Give the files that are there; raise where one was made otherwise."""
+    there = {to for to in files if to.exists()}
+    for to in sorted(there):
+        try:
+            found = (pq.read_schema(to).metadata or {}).get(MADE_BY)
+        except pa.ArrowInvalid:
+            found = None
+        if found is None or json.loads(found) != made_by:
+            raise ConfigError(
+                f"{to} is there already, and another encoder or other settings made it. Wanted: "
+                "another folder after --out, or --force to make it again"
+            )
+    return there
+
+
+def _described(night: Night) -> str:
+    usable = len(night.rows(scored=False))
+    taken = ", ".join(f"{channel} from {labels}" for channel, labels in night.taken.items())
+    absent = "".join(f"\n  without {name}: {why}" for name, why in night.absent.items())
+    remarks = "".join(f"\n  {remark}" for remark in night.remarks)
+    return f"{len(night)} epochs, {usable} usable; {taken}{absent}{remarks}"
