@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 # Places: numbers, because a seed sequence takes no text.
-WEIGHTS, ORDER, MASKS, VALIDATION, NEIGHBOURS = range(5)
+WEIGHTS, ORDER, MASKS, VALIDATION, NEIGHBOURS, MODALITIES, DROPOUT = range(7)
 
 
 def seed_of(seed: int, *place: int) -> int:
