@@ -155,8 +155,8 @@ def subset_table(found: Ablated, *, simulated: str) -> Table:
         f"training. In brackets the {confidence:g} % interval over test subjects. Less all: macro "
         "F1 less that of all modalities, where the same subjects are drawn for both. Scored: "
         "share of the epochs with a stage in which the subset has a usable signal; where a subset "
-        "has fewer, the difference is also one of epochs. First the baseline, the most frequent true "
-        "stage.",
+        "has fewer, the difference is also one of epochs. First the baseline, the most "
+        "frequent true stage.",
         columns=["Modalities", *numeric],
         numeric=numeric,
         rows=rows,

@@ -280,8 +280,8 @@ def night_table(models: list[Model], key: str, caption: str, *, simulated: str) 
     return make_table(
         f"{caption} n = {n} recordings. Bias: predicted less true; within the limits of agreement "
         "lie 95 % of such differences (Bland and Altman). Concordance (Lin) asks for equal "
-        "values, not just for a line. In brackets the interval over test subjects. First the baseline: every night has "
-        "the rate of the validation recordings of its fold.",
+        "values, not just for a line. In brackets the interval over test subjects. First the "
+        "baseline: every night has the rate of the validation recordings of its fold.",
         columns=["Model", *numeric],
         numeric=numeric,
         rows=rows,
