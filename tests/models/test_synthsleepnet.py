@@ -544,6 +544,16 @@ def test_losses_of_a_mixed_batch_count_what_is_there(model: SynthSleepNet, signa
     )
     assert len(errors) == present.sum() * (F - L)
     torch.testing.assert_close(losses.reconstruction, errors.mean())
+    fused = model.fusion_projection(model.pool(latent, presence))
+    contrasts = [
+        nt_xent(
+            fused[present[:, number]],
+            model.unimodal_projection[channel](tokens[channel].mean(dim=1)),
+            temperature=0.1,
+        )
+        for number, channel in enumerate(CHANNELS)
+    ]
+    torch.testing.assert_close(losses.contrastive, torch.stack(contrasts).mean())
 
 
 def test_a_channel_of_one_epoch_has_no_contrast(model: SynthSleepNet, signals: Tensor) -> None:
