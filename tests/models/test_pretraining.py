@@ -20,6 +20,7 @@ from tensorboardX.proto.event_pb2 import Event, SessionLog
 from somnoflow.commands.pretrain import pretrain
 from somnoflow.config.pretrain import PretrainSlice, Recipe
 from somnoflow.data.packed import PackedEpochs
+from somnoflow.data.pooled import PooledChannels
 from somnoflow.models.neuronet import Losses, NeuroNet
 from somnoflow.models.pretrained import load_frozen, load_neuronet
 from somnoflow.models.weights import read_tensors
@@ -37,18 +38,27 @@ SETTINGS = {"passes": 3, "batch_size": 8, "frame_step": 1.5}
 
 
 def make_slice(
-    *, channel: str = "EEG_C4", sampling_rate: int = 100, **changes: object
+    *,
+    channel: str = "EEG_C4",
+    channels: list[str] | None = None,
+    sampling_rate: int = 100,
+    **changes: object,
 ) -> PretrainSlice:
     return PretrainSlice(
         channel=channel,
-        channels=[channel],
+        channels=channels or [channel],
         sampling_rate=sampling_rate,
         recipe=Recipe(**{**SETTINGS, **changes}),
     )
 
 
 def run(
-    cohort: Cohort, folder: Path, *, cfg: PretrainSlice | None = None, **changes: object
+    cohort: Cohort,
+    folder: Path,
+    *,
+    cfg: PretrainSlice | None = None,
+    name: str = "neuronet/EEG_C4",
+    **changes: object,
 ) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     pretrain(
@@ -58,7 +68,7 @@ def run(
         training=folder / "training.csv",
         resume=folder / "resume",
         tensorboard=folder / "tensorboard",
-        name="neuronet/EEG_C4",
+        name=name,
         fold=0,
         gpus=0,
         threads=1,
@@ -574,6 +584,64 @@ def test_one_subject_alone_is_named(shared: Cohort, tmp_path: Path) -> None:
 def test_a_missing_channel_is_named(shared: Cohort, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="holds the channels EEG_C4, EOG_L, wanted ECG"):
         run(shared, tmp_path, channel="ECG")
+
+
+def test_a_pool_of_one_channel_is_that_channel(shared: Cohort) -> None:
+    one = PackedEpochs(shared.packed, channels=["EEG_C4"])
+    pool = PooledChannels(shared.packed, channels=["EEG_C4"])
+    assert pool.channels == one.channels
+    assert pool.table.equals(one.table)
+    rows = pool.rows(scored=False)
+    np.testing.assert_array_equal(rows, one.rows(scored=False))
+    np.testing.assert_array_equal(pool.read(rows[::-3]), one.read(rows[::-3]))
+
+
+def test_a_pool_has_each_usable_epoch_of_each_channel_once(tmp_path: Path) -> None:
+    cohort = make_cohort(tmp_path, absent={"sim/b": ["EOG_L"]})
+    channels = ["EOG_L", "EEG_C4"]
+    pool = PooledChannels(cohort.packed, channels=channels, subjects=ROLES["pretrain"])
+    part = pool.only(["sim/b", "sim/c"])
+    assert (len(pool), len(part)) == (2 * 42, 2 * 28)
+    for chosen in (pool, part):
+        subjects = set(chosen.table["subject"])
+        packed = PackedEpochs(cohort.packed, channels=channels, subjects=subjects)
+        wanted = [
+            (channel, row)
+            for channel in range(2)
+            for row in packed.present[:, channel].nonzero()[0]
+        ]
+        rows = chosen.rows(scored=False)
+        assert len(rows) == len(wanted) == chosen.present.sum()
+        order = np.random.default_rng(1).permutation(len(rows))
+        found = chosen.read(rows[order])
+        for values, place in zip(found, order, strict=True):
+            channel, row = wanted[place]
+            np.testing.assert_array_equal(values[0], packed.read(np.array([row]))[0, channel])
+            assert chosen.table.row(int(rows[place]))[:9] == packed.table.row(int(row))[:9]
+
+
+def test_all_channels_of_a_modality_train_one_encoder(tmp_path: Path) -> None:
+    """A channel that some lack is no hindrance; the neighbours' probe sees all of them."""
+    both = ["EEG_C4", "EEG_C3"]
+    cohort = make_cohort(tmp_path, channels=both, absent={"sim/a": ["EEG_C3"]})
+    cfg = make_slice(channel="EEG", channels=both, passes=1, choose_by="knn")
+    run(cohort, tmp_path / "both", cfg=cfg)
+    model, about = load_frozen(tmp_path / "both/encoder.safetensors")
+    assert (about["channel"], about["channels"]) == ("EEG", both)
+    run(cohort, tmp_path / "one", channel="EEG_C4", passes=1, choose_by="knn")
+    assert files(tmp_path / "both") != files(tmp_path / "one")
+    one, _ = load_frozen(tmp_path / "one/encoder.safetensors")
+    # 39 epochs of C4 alone are 4 batches of 8; with 28 of C3 they are 8.
+    batches = [m.frame_backbone.bn1.num_batches_tracked.item() for m in (one, model)]
+    assert batches == [4, 8]
+
+
+def test_a_modality_that_nobody_has_says_what_to_do(tmp_path: Path) -> None:
+    absent = {f"sim/{name}": ["EMG_CHIN"] for name in "abcde"}
+    cohort = make_cohort(tmp_path, channels=["EMG_CHIN", "ECG"], absent=absent)
+    cfg = make_slice(channel="EMG", channels=["EMG_CHIN"])
+    with pytest.raises(TrainingError, match=r"0 usable epochs of EMG_CHIN.*unimodal\.channels"):
+        run(cohort, tmp_path / "out", cfg=cfg, name="unimodal/EMG")
 
 
 def test_shards_of_two_sampling_rates_are_named(tmp_path: Path) -> None:
