@@ -66,6 +66,9 @@ class LstmContext(nn.Module):
 
     def forward(self, x: Tensor, valid: Tensor) -> Tensor:
         """Map (B, L, W) to (B, L, W); padding lies in the future, which is not seen."""
+        if torch.is_autocast_enabled(x.device.type):
+            # On a CPU torch casts the weights of its LSTM alone, and then finds no way to compute.
+            x = x.to(torch.get_autocast_dtype(x.device.type))
         out: Tensor = self.lstm(x)[0]
         return out
 
@@ -209,8 +212,8 @@ def require_heads(width: int) -> None:
         )
 
 
-def map_valid(layer: nn.Module, x: Tensor, valid: Tensor) -> Tensor:
-    """Apply a layer for rows (n, D) to the valid epochs of (B, L, D); padding becomes 0."""
+def map_valid(layer: Callable[[Tensor], Tensor], x: Tensor, valid: Tensor) -> Tensor:
+    """Apply a layer for rows (n, ...) to the valid epochs of (B, L, ...); padding becomes 0."""
     mapped = layer(x[valid])  # (n, W)
     out = mapped.new_zeros(*valid.shape, mapped.shape[-1])
     out[valid] = mapped

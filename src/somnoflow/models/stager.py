@@ -15,7 +15,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from somnoflow.models.context import ContextHead
+from somnoflow.models.context import ContextHead, map_valid
 from somnoflow.models.frozen import digest
 from somnoflow.models.neuronet import NeuroNet, without_pretraining
 from somnoflow.models.weights import fill, read_about, read_tensors
@@ -73,10 +73,8 @@ class Stager(nn.Module):
 
     def forward(self, signals: Tensor, valid: Tensor) -> Tensor:
         """Give the logits (B, L, K) of signals (B, L, T); padding, where valid (B, L) is False."""
-        features = self.forward_features(signals[valid])  # (N, D)
-        padded = features.new_zeros(*valid.shape, features.shape[-1])  # (B, L, D)
-        padded[valid] = features
-        return self.head(padded, valid)
+        logits: Tensor = self.head(map_valid(self.forward_features, signals, valid), valid)
+        return logits
 
     def forward_features(self, epochs: Tensor) -> Tensor:
         """Give the features (N, D) of epochs (N, T), the encoder's own.

@@ -7,6 +7,7 @@ import polars as pl
 
 from somnoflow.data.packed import PackedEpochs
 from somnoflow.data.windows import run_starts
+from somnoflow.models.fused_stager import FusedStager
 from somnoflow.models.stager import Stager
 from somnoflow.training.embedding import embed_rows
 from somnoflow.training.scoring import NIGHT, add_probabilities, require_order
@@ -16,7 +17,7 @@ BATCH = 128
 
 
 def score_recordings(
-    stager: Stager, epochs: PackedEpochs, *, stride: int
+    stager: Stager | FusedStager, epochs: PackedEpochs, *, stride: int
 ) -> Iterator[pl.DataFrame]:
     """Score recordings one by one: each epoch is encoded once, then seen in every window it is in.
 
@@ -27,7 +28,7 @@ def score_recordings(
     stager
         Fine-tuned model, in evaluation mode.
     epochs
-        Packed epochs of the model's channel, of the subjects to score.
+        Packed epochs of the model's channels, of the subjects to score.
     stride
         Step between windows in epochs.
 

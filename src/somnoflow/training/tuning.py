@@ -14,7 +14,7 @@ from somnoflow.models.stager import Stager, describe_stager
 from somnoflow.tasks import TASKS
 from somnoflow.training.contexts import build_head, training_windows, validation_windows
 from somnoflow.training.device import choose_precision
-from somnoflow.training.errors import TrainingError
+from somnoflow.training.frozen import require_unchanged
 from somnoflow.training.initial import build_neuronet
 from somnoflow.training.signals import SignalEpochs, require_fitting_shards
 from somnoflow.training.supervised import fit_windows
@@ -100,12 +100,3 @@ def tune(
     )
     require_unchanged(stager, before=before)
     return result
-
-
-def require_unchanged(stager: Stager, *, before: str) -> None:
-    """Raise `TrainingError` where something frozen is not what it was (defect N8)."""
-    if (after := stager.frozen_digest()) != before:
-        raise TrainingError(
-            f"frozen weights or batch norm statistics changed in training: their SHA-256 was "
-            f"{before}, found {after}. This is an error of the program; please report it"
-        )
