@@ -20,50 +20,54 @@ from somnoflow.config.context import ContextName
 from somnoflow.config.finetune import Tuning
 from somnoflow.config.heads import ProbeName
 from somnoflow.config.pretrain import BASE as CONFIGURED_BASE
+from somnoflow.config.synthsleepnet import LORA, SYNTHSLEEPNET
+from somnoflow.config.unimodal import UNIMODAL
 from somnoflow.evaluate.seeds import RANGE, STUDENT, over_seeds, sign_of
-from somnoflow.report.label_curves import read_label_efficiency
+from somnoflow.report.label_curves import read_label_efficiency, scores_of
 from somnoflow.report.label_section import HOW_TO, NEEDS_SCRATCH, worth_sentences
-from somnoflow.report.naming import BASE, HEADS, TUNINGS, ModelName, Source
+from somnoflow.report.naming import BASE, ENCODERS, HEADS, TASK_WORDS, TUNINGS, ModelName, Source
 from somnoflow.report.results import spread
 from somnoflow.report.sources import Model, read_models
 from somnoflow.report.tables import MINUS, NOTHING, difference
 from somnoflow.report.variants import comparisons, hybrid_sentences, paired_interval, recipes
-from somnoflow.stages import STAGE_NAMES
+from somnoflow.tasks import TASKS
 
 SIZES = {"subjects": {5: (1, 100), 50: (4, 400), 100: (8, 800)},
          "epochs": {5: (8, 40), 50: (8, 400), 100: (8, 800)}}  # fmt: skip
 HYBRID, MASKED = "neuronet/EEG_C4/linear", "neuronet-masked/EEG_C4/linear"
 
 
-def add_counts(results, *, seeds, folds=2, sizes=SIZES, lacks="N3"):
-    """Write counts.json of subsets; the smallest ones of the first seed lack a stage."""
+def add_counts(results, *, seeds, folds=2, sizes=SIZES, task="staging", lacks="N3"):
+    """Write counts.json of subsets; the smallest ones of the first seed lack a class."""
+    names = TASKS[task].classes
     for by, shares in sizes.items():
         for percent, (subjects, epochs) in shares.items():
             for seed in seeds:
                 for fold in range(folds):
-                    stages = dict.fromkeys(STAGE_NAMES, epochs // 5)
+                    classes = dict.fromkeys(names, epochs // len(names))
                     if percent == min(shares) and seed == seeds[0]:
-                        stages |= {lacks: 0, "W": 2 * stages[lacks]}
+                        classes |= {lacks: 0, names[0]: 2 * classes[lacks]}
                     content = {
                         "by": by, "percent": percent, "seed": seed, "subjects": subjects,
-                        "epochs": epochs, "stages": stages, "of": {"subjects": 8, "epochs": 800},
+                        "epochs": epochs, "classes": classes, "of": {"subjects": 8, "epochs": 800},
                     }  # fmt: skip
-                    folder = f"labels/labels={by}-{percent:g}-seed{seed}/fold={fold}"
+                    folder = f"labels/task={task}/labels={by}-{percent:g}-seed{seed}/fold={fold}"
                     results.inputs["counts"].append(
                         write(results, f"{folder}/counts.json", content)
                     )
 
 
-def add_curve(results, model, values, *, by="epochs"):
-    """Write metrics.json for macro F1 values by percent, one per seed from 1 on."""
+def add_curve(results, model, values, *, by="epochs", task="staging"):
+    """Write metrics.json for values of the first score by percent, one per seed from 1 on."""
+    first, second = (one.key for one in scores_of(task))
     for percent, seeds in values.items():
         for seed, value in enumerate(seeds, 1):
             content = {
-                "pooled": {"macro_f1": value, "kappa": None if value is None else value - 0.1},
+                "pooled": {first: value, second: None if value is None else value - 0.1},
                 "intervals": {"confidence": 0.95},
-                "baseline": {"stage": "N2", "macro_f1": 0.125, "kappa": 0.0},
+                "baseline": {first: 0.125, second: 0.0},
             }
-            folder = f"metrics/{model}/labels={by}-{percent:g}-seed{seed}"
+            folder = f"metrics/{model}/task={task}/labels={by}-{percent:g}-seed{seed}"
             results.inputs["curves"].append(write(results, f"{folder}/metrics.json", content))
 
 
@@ -133,8 +137,10 @@ def test_the_sign_of_an_interval():
 def test_every_method_of_the_configuration_has_words():
     heads = [*get_args(ProbeName), *get_args(ContextName)]
     assert set(heads) == set(HEADS)
-    assert {"", *get_args(Tuning)} == set(TUNINGS)
+    assert {"", *get_args(Tuning), LORA} == set(TUNINGS)
     assert BASE == CONFIGURED_BASE
+    assert {SYNTHSLEEPNET, UNIMODAL} <= set(ENCODERS)
+    assert set(TASK_WORDS) == set(TASKS)
     source = Source("neuronet", "EEG_C4")
     for head in heads:
         assert ModelName(source, head).words == f"frozen, {HEADS[head]}"
@@ -154,6 +160,12 @@ def test_names_in_words():
         "Table of features, ours: bidirectional Mamba context"
     )
     assert title("xgb/ECG/trees-of-2") == "xgb, ECG: trees-of-2"
+    assert title("unimodal/EEG/linear") == (
+        "SynthSleepNet's encoder of one modality, EEG: frozen, linear probe"
+    )
+    fused = ModelName(Source("synthsleepnet", "all"), "lora-mamba2", "apnea")
+    assert fused.title == "SynthSleepNet, all: fine-tuned (LoRA), Mamba-2 context, apnea"
+    assert fused.path == "synthsleepnet/all/lora-mamba2/task=apnea"
 
 
 def test_models_are_ordered_by_encoder_channel_and_method():
@@ -161,9 +173,12 @@ def test_models_are_ordered_by_encoder_channel_and_method():
         "neuronet/EEG_C4/linear", "neuronet/EEG_C4/mamba2", "neuronet/EEG_C4/partial-mamba",
         "neuronet/EEG_C4/scratch-lstm", "neuronet/ECG/knn", "neuronet-masked/EEG_C4/knn",
         "neuronet-contrastive/EEG_C4/linear", "neuronet-blocks/EEG_C4/linear",
+        "unimodal/EEG/linear", "unimodal/EOG/linear", "unimodal/ECG/linear",
+        "synthsleepnet/all/linear", "synthsleepnet/all/lora-mamba2",
         "features/ours/linear", "other/EEG_C4/linear",
     ]  # fmt: skip
     names = [ModelName(Source(*path.split("/")[:2]), path.split("/")[2]) for path in paths]
+    names += [ModelName(names[0].source, "linear", task) for task in ("apnea", "hypopnea")]
     assert sorted(names[::-1], key=lambda name: name.order) == names
 
 
@@ -176,6 +191,12 @@ def test_a_model_of_a_subset_is_no_main_row(results, place):
         read_models(metrics=[odd], predictions=[])
 
 
+def test_a_model_of_an_unknown_task_is_named(tmp_path):
+    odd = tmp_path / "neuronet/ECG/linear/task=snoring/labels=all/metrics.json"
+    with pytest.raises(ValueError, match="task 'snoring', wanted one of: staging, apnea"):
+        read_models(metrics=[odd], predictions=[])
+
+
 # Curves
 
 
@@ -185,9 +206,8 @@ def test_curves_are_means_over_seeds_at_the_number_of_labels(results):
     found = efficiency_of(results)
     (curve,) = found.curves
     assert curve.percents == [5, 100]
-    assert curve.spread(5, "macro_f1").mean == pytest.approx(0.55)
-    assert curve.spread(5, "kappa").mean == pytest.approx(0.45)
-    size = found.sizes["epochs", 5]
+    assert [curve.spread(5, one).mean for one in curve.scores] == pytest.approx([0.55, 0.45])
+    size = found.sizes["staging", "epochs", 5]
     assert (size.subjects, size.epochs, size.of_epochs, size.draws) == (8, 40, 800, 6)
     assert size.without == {"N3": 2}
 
@@ -199,7 +219,7 @@ def test_a_subset_without_counts_is_an_error(results):
 
 
 def test_a_model_of_all_labels_is_no_point_of_a_curve(results):
-    path = write(results, f"metrics/{HYBRID}/labels=all/metrics.json", {})
+    path = write(results, f"metrics/{HYBRID}/task=staging/labels=all/metrics.json", {})
     with pytest.raises(ValueError, match="trained on all labels"):
         read_label_efficiency(curves=[path], counts=[])
 
@@ -263,10 +283,36 @@ def test_channels_and_ways_to_leave_labels_out_stand_apart(results):
         for by in SIZES:
             add_curve(results, f"neuronet/{channel}/knn", {5: [0.5, 0.6, 0.5]}, by=by)
     found = efficiency_of(results)
-    assert [(source.channel, by) for source, by, _ in found.panels] == [
+    assert [(panel.source.channel, panel.by) for panel in found.panels] == [
         ("EEG_C4", "subjects"), ("EEG_C4", "epochs"), ("ECG", "subjects"), ("ECG", "epochs"),
     ]  # fmt: skip
     assert len(section(results.page(hypnograms=0), "labels", "hypnograms").images) == 4
+
+
+def test_each_task_has_curves_of_its_own(results):
+    for task, lacks in (("staging", "N3"), ("apnea", "apnea")):
+        add_counts(results, seeds=(1, 2, 3), task=task, lacks=lacks)
+        add_curve(results, "synthsleepnet/all/linear", {5: [0.5, 0.6, 0.5]}, task=task)
+    found = efficiency_of(results)
+    assert [(panel.task, panel.source.encoder) for panel in found.panels] == [
+        ("staging", "synthsleepnet"), ("apnea", "synthsleepnet"),
+    ]  # fmt: skip
+    page = section(results.page(hypnograms=0), "labels", "hypnograms")
+    assert "Apnea: SynthSleepNet, all: single epochs left out" in page.text
+    assert "Labels that a training sees (apnea)" in page.text
+    assert "Classes without any label" in page.text
+    assert "its AUPRC is the share of epochs with events" in page.text
+    stages, events = page.images
+    assert stages["alt"].startswith("Macro F1 by labelled")
+    assert events["alt"].startswith("AUPRC by labelled")
+    assert "macro F1" not in drawing(events)
+
+
+def test_counts_of_another_task_are_not_taken(results):
+    add_counts(results, seeds=(1,))
+    add_curve(results, "synthsleepnet/all/linear", {5: [0.5]}, task="apnea")
+    with pytest.raises(ValueError, match="epochs-5 of the task apnea was given"):
+        efficiency_of(results)
 
 
 def test_shares_that_are_the_same_labels_are_named(results):
@@ -285,8 +331,8 @@ def worth(results, tuned, scratch):
     add_counts(results, seeds=(1, 2, 3))
     add_curve(results, "neuronet/EEG_C4/partial-mamba", tuned)
     add_curve(results, "neuronet/EEG_C4/scratch-mamba", scratch)
-    (_, _, curves), = efficiency_of(results).panels  # fmt: skip
-    return worth_sentences(curves, simulated="simulated")
+    (panel,) = efficiency_of(results).panels
+    return worth_sentences(panel.curves, simulated="simulated")
 
 
 def test_what_pretraining_is_worth_at_each_size(results):
@@ -320,8 +366,8 @@ def test_another_context_module_is_no_pair(results):
     add_counts(results, seeds=(1, 2, 3))
     add_curve(results, "neuronet/EEG_C4/linear", {5: [0.9, 0.9, 0.9]})
     add_curve(results, "neuronet/EEG_C4/scratch-mamba", {5: [0.2, 0.2, 0.2]})
-    (_, _, curves), = efficiency_of(results).panels  # fmt: skip
-    assert worth_sentences(curves, simulated="") == []
+    (panel,) = efficiency_of(results).panels
+    assert worth_sentences(panel.curves, simulated="") == []
     assert results.page(hypnograms=0).count(NEEDS_SCRATCH) == 1
 
 
@@ -342,7 +388,7 @@ def models_of(results):
 def test_the_difference_to_a_variant_has_a_paired_interval(variants):
     (one,) = comparisons(models_of(variants))
     values = [model.metrics["pooled"]["macro_f1"] for model in (one.base, one.variant)]
-    assert one.base.name.path == HYBRID
+    assert one.base.name.path == f"{HYBRID}/task=staging"
     assert one.difference == pytest.approx(values[0] - values[1])
     assert one.interval[0] < one.difference < one.interval[1]
     assert one.sign == 1

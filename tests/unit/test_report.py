@@ -33,6 +33,7 @@ TITLES = (
     "NeuroNet, EEG_C4: frozen, linear probe",
     "NeuroNet, EEG_C4: frozen, nearest neighbours",
 )
+WHOLE = "task=staging/labels=all"
 SCRIPT = "<script>alert(1)</script>"
 LABELS = {
     "EEG_C4": "C4-A1", "EEG_C3": "C3-A2", "EMG_CHIN": "EMG Chin", "ECG": "ECG", "SPO2": "SaO2",
@@ -69,6 +70,8 @@ class Results:
             "training": [self._pretraining(rng, fold) for fold in range(folds if models else 0)],
             "curves": [],
             "counts": [],
+            "ablations": [],
+            "projections": [],
         }
         for k, model in enumerate(models):
             self._model(rng, model, fold_of, skill=0.62 + 0.12 * k if skills is None else skills[k])
@@ -210,9 +213,7 @@ class Results:
                 for subject, stage, mine in zip(self.subjects, self.stages, fold_of, strict=True)
                 if mine == fold
             ]
-            path = (
-                self.root / "scores" / model / "labels=all" / f"fold={fold}" / "predictions.parquet"
-            )
+            path = self.root / "scores" / model / WHOLE / f"fold={fold}" / "predictions.parquet"
             path.parent.mkdir(parents=True)
             pl.concat(frames).write_parquet(path)
             paths.append(path)
@@ -228,9 +229,9 @@ class Results:
                 curve = curve.head(1).with_columns(train_loss=nothing, val_loss=nothing)
                 curve = curve.head(fold_of.index(fold) % 2)
             self.inputs["training"].append(
-                self._training(f"heads/{model}/labels=all/fold={fold}", curve)
+                self._training(f"heads/{model}/{WHOLE}/fold={fold}", curve)
             )
-        metrics = self.root / "metrics" / model / "labels=all" / "metrics.json"
+        metrics = self.root / "metrics" / model / WHOLE / "metrics.json"
         metrics.parent.mkdir(parents=True)
         evaluate(
             predictions=paths,
@@ -427,7 +428,7 @@ def test_numbers_of_the_metrics_are_on_the_page(results, page):
         assert f"always {content['baseline']['stage']}" in page
         counts = content["counts"]
         assert f"{counts['scored']:,} of {counts['epochs']:,} test epochs compared" in page
-        assert f'title="{model}"' in page
+        assert f'title="{model}/task=staging"' in page
         assert title in Reader(page).text
         diagonal = content["pooled"]["confusion_matrix"][2][2]
         assert f"<small>{diagonal:,}</small>" in page

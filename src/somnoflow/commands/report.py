@@ -4,8 +4,10 @@ import logging
 
 from somnoflow.config.report import Report
 from somnoflow.entry import Input, Inputs, Output, command
+from somnoflow.report.ablation_section import read_ablations
 from somnoflow.report.label_curves import read_label_efficiency
 from somnoflow.report.page import render
+from somnoflow.report.projection_section import read_projections
 from somnoflow.report.quality import read_quality
 from somnoflow.report.sources import read_cohort, read_models, read_runs, read_training
 
@@ -67,6 +69,8 @@ def report(
         models=read_models(metrics=metrics, predictions=predictions),
         trained=read_training(training),
         efficiency=read_label_efficiency(curves=curves, counts=counts),
+        ablations=read_ablations(ablations),
+        projections=read_projections(projections),
         runs=read_runs(
             [
                 recordings,

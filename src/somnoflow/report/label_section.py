@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 from somnoflow.evaluate.seeds import RANGE, STUDENT, Spread
 from somnoflow.report.figures import Picture
-from somnoflow.report.label_curves import Curve, LabelEfficiency, Size, pairs
+from somnoflow.report.label_curves import Curve, LabelEfficiency, Panel, Size, pairs
 from somnoflow.report.label_figure import draw_curves
+from somnoflow.report.naming import BASE, TASK_WORDS
 from somnoflow.report.tables import (
     NOTHING,
     UNBROKEN,
@@ -18,7 +19,7 @@ from somnoflow.report.tables import (
     score,
     score_with_interval,
 )
-from somnoflow.stages import STAGE_NAMES
+from somnoflow.tasks import TASKS
 
 HOW_TO = (
     "No model was trained on a part of the labels. To see how many labels are enough, name methods "
@@ -35,7 +36,7 @@ WORDS = {"subjects": "whole subjects left out", "epochs": "single epochs left ou
 
 @dataclass(frozen=True)
 class LabelPanel:
-    """What the page shows about one source and one way to leave labels out."""
+    """What the page shows about one task, one source and one way to leave labels out."""
 
     title: str
     picture: Picture
@@ -44,11 +45,11 @@ class LabelPanel:
 
 
 def label_panels(found: LabelEfficiency, *, simulated: str) -> list[LabelPanel]:
-    """Make picture, sentences and tables for each source and way to leave labels out."""
+    """Make picture, sentences and tables for each task, source and way to leave labels out."""
     panels = []
-    for source, by, curves in found.panels:
-        sizes = {percent: size for (unit, percent), size in found.sizes.items() if unit == by}
-        title = f"{source.title}: {WORDS[by]}"
+    for panel in found.panels:
+        curves, sizes = panel.curves, found.sizes_of(panel.task, panel.by)
+        title = panel_title(panel)
         tables = [results_table(curves, sizes, simulated=simulated)]
         if worth := worth_table(curves, sizes, simulated=simulated):
             tables.append(worth)
@@ -64,10 +65,16 @@ def label_panels(found: LabelEfficiency, *, simulated: str) -> list[LabelPanel]:
     return panels
 
 
+def panel_title(panel: Panel) -> str:
+    """Name a panel; a task other than staging is named first."""
+    asked = f"{TASK_WORDS[panel.task].capitalize()}: " if TASKS[panel.task].rare else ""
+    return f"{asked}{panel.source.title}: {WORDS[panel.by]}"
+
+
 def interval_words(curves: Iterable[Curve]) -> str:
     """Say how the intervals over seeds were made, and over how many seeds."""
     curves = list(curves)
-    spreads = [c.spread(percent, "macro_f1") for c in curves for percent in c.percents]
+    spreads = [c.spread(percent, c.scores[0]) for c in curves for percent in c.percents]
     return spread_words(spreads, confidence=curves[0].confidence)
 
 
@@ -87,53 +94,63 @@ def spread_words(spreads: list[Spread], *, confidence: float) -> str:
     return f"{' or '.join(said)}, n = {seeds}"
 
 
-def sizes_table(found: LabelEfficiency, *, simulated: str) -> Table:
-    """Say how many labels each share is, and which stages have none."""
-    units = list(dict.fromkeys(curve.by for curve in found.curves))
-    shown = sorted(
-        (key for key in found.sizes if key[0] in units),
-        key=lambda key: (units.index(key[0]), key[1]),
-    )
-    numeric = ["Subjects", "Epochs", *STAGE_NAMES]
+def sizes_tables(found: LabelEfficiency, *, simulated: str) -> list[Table]:
+    """Say for each task how many labels each share is, and which classes have none."""
+    return [sizes_table(found, task=task, simulated=simulated) for task in found.tasks]
+
+
+def sizes_table(found: LabelEfficiency, *, task: str, simulated: str) -> Table:
+    """Say how many labels of a task each share is, and which classes have none."""
+    mine = [curve for curve in found.curves if curve.name.task == task]
+    classes = TASKS[task].classes
+    numeric = ["Subjects", "Epochs", *(name.capitalize() if TASKS[task].rare else name
+                                       for name in classes)]  # fmt: skip
+    last = f"{'Classes' if TASKS[task].rare else 'Stages'} without any label"
+    rows, groups = [], []
+    for unit in dict.fromkeys(curve.by for curve in mine):
+        for percent, size in found.sizes_of(task, unit).items():
+            rows.append(
+                [
+                    f"{percent:g} %",
+                    f"{number(size.subjects)} of {number(size.of_subjects)}",
+                    f"{number(size.epochs)} of {number(size.of_epochs)}",
+                    *(number(size.classes[name]) for name in classes),
+                    without_words(size),
+                ]
+            )
+            groups.append(WORDS[unit].capitalize())
     return make_table(
-        "Labels that a training sees: mean over folds and seeds. A larger share holds the smaller "
-        "ones of its seed. Validation and test subjects keep all of theirs.",
-        columns=["Labels", *numeric, "Stages without any label"],
+        f"Labels that a training sees ({TASK_WORDS[task]}): mean over folds and seeds. A larger "
+        "share holds the smaller ones of its seed. Validation and test subjects keep all of "
+        "theirs.",
+        columns=["Labels", *numeric, last],
         numeric=numeric,
-        prose=["Stages without any label"],
-        rows=[
-            [
-                f"{percent:g} %",
-                f"{number(size.subjects)} of {number(size.of_subjects)}",
-                f"{number(size.epochs)} of {number(size.of_epochs)}",
-                *(number(size.stages[name]) for name in STAGE_NAMES),
-                without_words(size),
-            ]
-            for (_, percent), size in ((key, found.sizes[key]) for key in shown)
-        ],
-        groups=[WORDS[unit].capitalize() for unit, _ in shown],
+        prose=[last],
+        rows=rows,
+        groups=groups,
         simulated=simulated,
     )
 
 
 def notes(found: LabelEfficiency) -> list[str]:
     """Say what a reader must know before the curves."""
-    paired = any(pairs(curves) for _, _, curves in found.panels)
-    return alike_sentences(found) + ([] if paired else [NEEDS_SCRATCH])
+    paired = any(pairs(panel.curves) for panel in found.panels)
+    # Only NeuroNet can be trained from scratch.
+    known = any(panel.source.encoder == BASE for panel in found.panels)
+    return alike_sentences(found) + ([NEEDS_SCRATCH] if known and not paired else [])
 
 
 def alike_sentences(found: LabelEfficiency) -> list[str]:
     """Name shares that are the same labels, since each is rounded to at least one."""
     sentences = []
-    for unit in dict.fromkeys(curve.by for curve in found.curves):
+    for task, unit in dict.fromkeys((curve.name.task, curve.by) for curve in found.curves):
         same: dict[float, list[str]] = {}
-        for (by, percent), size in sorted(found.sizes.items()):
-            if by == unit:
-                same.setdefault(size.subjects if by == "subjects" else size.epochs, []).append(
-                    f"{percent:g}"
-                )
+        for percent, size in found.sizes_of(task, unit).items():
+            n = size.subjects if unit == "subjects" else size.epochs
+            same.setdefault(n, []).append(f"{percent:g}")
+        of = f" ({TASK_WORDS[task]})" if len(found.tasks) > 1 else ""
         sentences += [
-            f"{' and '.join(names)} % of the {unit} are the same labels: {number(n)} "
+            f"{' and '.join(names)} % of the {unit} are the same labels{of}: {number(n)} "
             f"{unit if n != 1 else unit.removesuffix('s')}."
             for n, names in same.items()
             if len(names) > 1
@@ -147,7 +164,7 @@ def number(value: float) -> str:
 
 
 def without_words(size: Size) -> str:
-    """Name the stages that have no label in some draws: "N1, N3 (2 of 6 draws)"."""
+    """Name the classes that have no label in some draws: "N1, N3 (2 of 6 draws)"."""
     if not size.without:
         return "none"
     named = [
@@ -159,24 +176,25 @@ def without_words(size: Size) -> str:
 
 def results_table(curves: list[Curve], sizes: dict[float, Size], *, simulated: str) -> Table:
     """Give mean, interval and each seed's value of each method and size."""
+    scores = curves[0].scores
     rows, groups = [], []
     for curve in curves:
         for percent in curve.percents:
-            spreads = {key: curve.spread(percent, key) for key in ("macro_f1", "kappa")}
-            seeds = curve.values(percent, "macro_f1")
+            spreads = [curve.spread(percent, one) for one in scores]
+            seeds = curve.values(percent, scores[0])
             rows.append(
                 [
                     f"{percent:g} %",
                     number(sizes[percent].subjects),
                     number(sizes[percent].epochs),
-                    *(score_with_interval(s.mean, s.interval) for s in spreads.values()),
+                    *(score_with_interval(s.mean, s.interval) for s in spreads),
                     ", ".join(f"{score(value)}" for value in seeds.values()),
                 ]
             )
             groups.append(curve.name.words)
-    seeds_said = ", ".join(map(str, curves[0].values(curves[0].percents[0], "macro_f1")))
-    numeric = ["Subjects", "Epochs", "Macro F1", "Kappa"]
-    last = "Macro F1 of each seed"
+    seeds_said = ", ".join(map(str, curves[0].values(curves[0].percents[0], scores[0])))
+    numeric = ["Subjects", "Epochs", *(one.heading for one in scores)]
+    last = f"{scores[0].heading} of each seed"
     return make_table(
         f"Test results by labels seen, all folds pooled: mean over seeds, in brackets "
         f"{interval_words(curves)}. It covers which labels were drawn and the training, not who "
@@ -191,7 +209,7 @@ def results_table(curves: list[Curve], sizes: dict[float, Size], *, simulated: s
 
 def _whole_words(curves: list[Curve]) -> str:
     """Say what moves with the seed where all labels are seen."""
-    whole = [curve.spread(100, "macro_f1") for curve in curves if 100 in curve.percents]
+    whole = [curve.spread(100, curve.scores[0]) for curve in curves if 100 in curve.percents]
     if not whole:
         return ""
     still = any(one.interval and one.interval[0] == one.interval[1] for one in whole)
@@ -202,30 +220,30 @@ def _whole_words(curves: list[Curve]) -> str:
 
 def worth_table(curves: list[Curve], sizes: dict[float, Size], *, simulated: str) -> Table | None:
     """Give pre-trained less from scratch at each size; None where no pair was trained."""
+    scores = curves[0].scores
     rows, groups, spreads = [], [], []
     for tuned, scratch in pairs(curves):
         for percent in tuned.percents:
-            gain, kappa = (tuned.gain(scratch, percent, key) for key in ("macro_f1", "kappa"))
-            spreads.append(gain)
+            gains = [tuned.gain(scratch, percent, one) for one in scores]
+            spreads.append(gains[0])
             rows.append(
                 [
                     f"{percent:g} %",
                     number(sizes[percent].epochs),
-                    difference(gain.mean, gain.interval),
-                    difference(kappa.mean, kappa.interval),
-                    {1: "pre-trained", -1: "from scratch", 0: "not visible"}[gain.sign]
-                    if gain.interval
+                    *(difference(gain.mean, gain.interval) for gain in gains),
+                    {1: "pre-trained", -1: "from scratch", 0: "not visible"}[gains[0].sign]
+                    if gains[0].interval
                     else NOTHING,
                 ]
             )
             groups.append(f"{tuned.name.words} less {scratch.name.words}")
     if not rows:
         return None
-    numeric = ["Epochs", "Macro F1", "Kappa"]
+    numeric = ["Epochs", *(one.heading for one in scores)]
     return make_table(
         "Pre-trained less from scratch, seed by seed on the same labels; in brackets "
-        f"{spread_words(spreads, confidence=curves[0].confidence)}. Better: by macro F1, where the "
-        "interval does not hold 0.",
+        f"{spread_words(spreads, confidence=curves[0].confidence)}. Better: by "
+        f"{scores[0].words}, where the interval does not hold 0.",
         columns=["Labels", *numeric, "Better"],
         numeric=numeric,
         rows=rows,
@@ -239,7 +257,8 @@ def worth_sentences(curves: list[Curve], *, simulated: str) -> list[str]:
     where = f" on {simulated} data" if simulated else ""
     return [
         f"What pre-training is worth{where}, {tuned.name.words} against the same from scratch, by "
-        f"share of the labels and macro F1: {'; '.join(_worth(tuned, scratch))}."
+        f"share of the labels and {tuned.scores[0].words}: "
+        f"{'; '.join(_worth(tuned, scratch))}."
         for tuned, scratch in pairs(curves)
     ]
 
@@ -247,7 +266,7 @@ def worth_sentences(curves: list[Curve], *, simulated: str) -> list[str]:
 def _worth(tuned: Curve, scratch: Curve) -> list[str]:
     by_sign: dict[str, list[str]] = {}
     for percent in tuned.percents:
-        gain = tuned.gain(scratch, percent)
+        gain = tuned.gain(scratch, percent, tuned.scores[0])
         if gain.mean is None:
             told = "not defined"
         elif gain.interval is None:

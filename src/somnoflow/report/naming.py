@@ -1,7 +1,8 @@
 """What models are called on the page: words for the pieces of their paths.
 
-A path names a model as `<encoder>/<channel>/<method>`; the page says the same in words and keeps
-the path as the anchor and the title of a name. Pieces without words here are shown as they are.
+A path names a model as `<encoder>/<channel>/<method>/task=<task>`; the page says the same in words
+and keeps the path as the anchor and the title of a name. Pieces without words here are shown as
+they are.
 """
 
 from collections.abc import Iterable
@@ -9,17 +10,22 @@ from dataclasses import dataclass
 from typing import get_args
 
 from somnoflow.config.signals import Channel
+from somnoflow.methods import head_of, tuning_of
+from somnoflow.tasks import TASKS
 
 ENCODERS = {
     "neuronet": "NeuroNet",
     "neuronet-masked": "NeuroNet with masked prediction only",
     "neuronet-contrastive": "NeuroNet with contrast only",
+    "unimodal": "SynthSleepNet's encoder of one modality",
+    "synthsleepnet": "SynthSleepNet",
     "features": "Table of features",
 }
 TUNINGS = {
     "": "frozen",
     "partial": "fine-tuned (partial)",
     "full": "fine-tuned (full)",
+    "lora": "fine-tuned (LoRA)",
     "scratch": "trained from scratch",
 }
 HEADS = {
@@ -32,14 +38,24 @@ HEADS = {
     "mamba2": "Mamba-2 context",
     "bimamba": "bidirectional Mamba context",
 }
+TASK_WORDS = {
+    "staging": "staging",
+    "apnea": "apnea",
+    "hypopnea": "hypopnea",
+    "respiratory": "apnea or hypopnea",
+}
 BASE = "neuronet"
 FEATURES = "features"
+UNIMODAL = "unimodal"
+SYNTHSLEEPNET = "synthsleepnet"
 SCRATCH = "scratch"
+TASK = "task="
+STAGING = "staging"
 
 
 @dataclass(frozen=True)
 class Source:
-    """An encoder and the channel it reads, or a table of features and its name."""
+    """An encoder and what it reads: a channel, a modality, a fusion, or a table of features."""
 
     encoder: str
     channel: str
@@ -61,22 +77,23 @@ class Source:
             not self.encoder.startswith(BASE),
             _place(self.encoder, ENCODERS),
             self.encoder,
-            _place(self.channel, get_args(Channel)),
+            _in_montage(self.channel),
             self.channel,
         )
 
 
 @dataclass(frozen=True)
 class ModelName:
-    """One model: what it reads from, and the method that makes stages of it."""
+    """One model: what it reads from, the method on it, and what it is asked for."""
 
     source: Source
     method: str
+    task: str = STAGING
 
     @property
     def path(self) -> str:
-        """The folders that name it, such as "neuronet/EEG_C4/partial-mamba"."""
-        return f"{self.source.path}/{self.method}"
+        """The folders that name it, such as "neuronet/EEG_C4/partial-mamba/task=staging"."""
+        return f"{self.source.path}/{self.method}/{TASK}{self.task}"
 
     @property
     def anchor(self) -> str:
@@ -86,12 +103,12 @@ class ModelName:
     @property
     def tuning(self) -> str:
         """How the encoder is tuned; empty where it is frozen."""
-        return self.method.rpartition("-")[0]
+        return tuning_of(self.method)
 
     @property
     def head(self) -> str:
         """The probe or context module."""
-        return self.method.rpartition("-")[2]
+        return head_of(self.method)
 
     @property
     def words(self) -> str:
@@ -104,14 +121,15 @@ class ModelName:
 
     @property
     def title(self) -> str:
-        """The whole name in words."""
-        return f"{self.source.title}: {self.words}"
+        """The whole name in words; a task other than staging is named."""
+        asked = "" if self.task == STAGING else f", {TASK_WORDS.get(self.task, self.task)}"
+        return f"{self.source.title}: {self.words}{asked}"
 
     @property
     def order(self) -> tuple[object, ...]:
-        """Key that sorts by source, then frozen before tuned before from scratch, then by head."""
-        return (*self.source.order, _place(self.tuning, TUNINGS), _place(self.head, HEADS),
-                self.method)  # fmt: skip
+        """Key that sorts by task, source, frozen before tuned before from scratch, and head."""
+        return (_place(self.task, TASKS), self.task, *self.source.order,
+                _place(self.tuning, TUNINGS), _place(self.head, HEADS), self.method)  # fmt: skip
 
 
 def encoder_words(encoder: str) -> str:
@@ -124,6 +142,13 @@ def encoder_words(encoder: str) -> str:
 def anchored(path: str) -> str:
     """Make an id of a path."""
     return "".join(c if c.isalnum() else "-" for c in path)
+
+
+def _in_montage(name: str) -> int:
+    """Give the place of a channel, or that of a modality's first channel; others come last."""
+    channels = get_args(Channel)
+    own = (k for k, channel in enumerate(channels) if f"{channel}_".startswith(f"{name}_"))
+    return next(own, len(channels))
 
 
 def _place(name: str, known: Iterable[str]) -> int:

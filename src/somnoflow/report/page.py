@@ -11,6 +11,8 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from somnoflow.config.report import Report
+from somnoflow.report.ablation_section import HOW_TO as HOW_TO_ABLATE
+from somnoflow.report.ablation_section import Ablated, ablation_panels
 from somnoflow.report.channel_tables import (
     absent_channels,
     all_channels_table,
@@ -28,6 +30,8 @@ from somnoflow.report.data_sections import (
     remark_tables,
     split_tables,
 )
+from somnoflow.report.event_section import HOW_TO as HOW_TO_ASK
+from somnoflow.report.event_section import event_panels
 from somnoflow.report.figures import (
     COLOURS,
     LOSSES,
@@ -37,14 +41,16 @@ from somnoflow.report.figures import (
     training_curves,
 )
 from somnoflow.report.label_curves import LabelEfficiency
-from somnoflow.report.label_section import HOW_TO, label_panels, notes, sizes_table
-from somnoflow.report.naming import ModelName, anchored
+from somnoflow.report.label_section import HOW_TO, label_panels, notes, sizes_tables
+from somnoflow.report.modality_section import modality_panels
+from somnoflow.report.naming import STAGING, SYNTHSLEEPNET, ModelName, anchored
 from somnoflow.report.nights import choose_models, choose_recordings, nights
 from somnoflow.report.origin import provenance_table, versions_table
+from somnoflow.report.projection_section import HOW_TO_READ, Projection, projection_panels
 from somnoflow.report.quality import choose_worst, draw_nights, poor_recordings, share_table
 from somnoflow.report.quality_figure import GOOD, LOOKS
 from somnoflow.report.results import f1_picture, headline, model_sections, name_few
-from somnoflow.report.sources import Cohort, Model, Run, Training
+from somnoflow.report.sources import Cohort, Model, Run, Training, tested_subjects
 from somnoflow.report.tables import count, plural
 from somnoflow.report.variants import comparisons, hybrid_sentences, recipes, variant_table
 from somnoflow.stages import STAGE_NAMES
@@ -61,6 +67,8 @@ def render(
     models: list[Model],
     trained: list[Training],
     efficiency: LabelEfficiency,
+    ablations: list[Ablated],
+    projections: list[Projection],
     runs: list[Run],
     cfg: Report,
 ) -> str:
@@ -73,11 +81,15 @@ def render(
     quality
         Usable epochs of each recording, as `read_quality` counts them.
     models
-        Evaluated models, by encoder, channel and method.
+        Evaluated models, by task, encoder, channel and method.
     trained
         Training tables.
     efficiency
         Results of models that were trained on few labels.
+    ablations
+        Results with every subset of a fusion's modalities.
+    projections
+        Embeddings in a plane.
     runs
         Provenance of the files the page was made from.
     cfg
@@ -88,9 +100,10 @@ def render(
     )
     environment.filters["anchored"] = anchored
     environment.globals.update(colours=COLOURS, unknown=UNKNOWN, stages=STAGE_NAMES)
-    chosen, rule = choose_recordings(models, cfg.hypnograms)
-    drawn, models_rule = choose_models(models)
-    compared, known = comparisons(models), recipes(runs)
+    staging = [model for model in models if model.name.task == STAGING]
+    chosen, rule = choose_recordings(staging, cfg.hypnograms)
+    drawn, models_rule = choose_models(staging)
+    compared, known = comparisons(staging), recipes(runs)
     worst, quality_rule = choose_worst(quality, cfg.quality_recordings)
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
     return template.render(
@@ -100,8 +113,8 @@ def render(
         simulated_recordings=int(cohort.recordings["simulated"].sum()),
         facts=facts(cohort, models, efficiency),
         warnings=warnings(cohort, quality, models, runs),
-        headline=headline(models, simulated=cohort.simulated, external=cohort.external_datasets),
-        f1_picture=f1_picture(models, simulated=cohort.simulated),
+        headline=headline(staging, simulated=cohort.simulated, external=cohort.external_datasets),
+        f1_picture=f1_picture(staging, simulated=cohort.simulated),
         recordings=recordings_table(cohort),
         cohort_picture=(
             stage_distribution(cohort.recordings, simulated=cohort.simulated)
@@ -124,10 +137,18 @@ def render(
         split_tables=split_tables(cohort),
         split_leaks=leaks(cohort),
         external=external_sentence(cohort),
-        model_sections=model_sections(models, simulated=cohort.simulated),
+        model_sections=model_sections(staging, simulated=cohort.simulated),
         variants=variant_table(compared, known=known, simulated=cohort.simulated),
         variant_sentences=hybrid_sentences(compared, known=known, simulated=cohort.simulated),
-        label_sizes=sizes_table(efficiency, simulated=cohort.simulated),
+        events=event_panels(models, simulated=cohort.simulated),
+        events_how_to=HOW_TO_ASK,
+        fused=any(model.name.source.encoder == SYNTHSLEEPNET for model in models),
+        ablations=ablation_panels(ablations, simulated=cohort.simulated),
+        ablations_how_to=HOW_TO_ABLATE,
+        modalities=modality_panels(models, simulated=cohort.simulated),
+        projections=projection_panels(projections, simulated=cohort.simulated),
+        projection_words=HOW_TO_READ,
+        label_sizes=sizes_tables(efficiency, simulated=cohort.simulated),
         label_notes=notes(efficiency),
         label_panels=label_panels(efficiency, simulated=cohort.simulated),
         label_how_to=HOW_TO,
@@ -163,8 +184,9 @@ def warnings(
 ) -> list[str]:
     """Say what a reader must know before the numbers."""
     found = []
-    judged = [model for model in models if model.metrics is not None]
-    fewest = min((m.metrics["intervals"]["subjects"] for m in judged if m.metrics), default=None)
+    every = [model for model in models if model.metrics is not None]
+    judged = [model for model in every if model.name.task == STAGING]
+    fewest = min((m.metrics["intervals"]["subjects"] for m in every if m.metrics), default=None)
     if fewest is not None and fewest < FEW_SUBJECTS:
         found.append(
             f"Only {plural(fewest, 'test subject')}: "
@@ -177,7 +199,7 @@ def warnings(
     scored = {model.metrics["counts"]["scored"] for model in judged if model.metrics}
     if len(scored) > 1:
         found.append(
-            f"The models were judged on different numbers of epochs ({min(scored):,} to "
+            f"The models of stages were judged on different numbers of epochs ({min(scored):,} to "
             f"{max(scored):,}): small differences between them may come from that."
         )
     if constant := [model.name.title for model in judged if answers_one_stage(model)]:
@@ -218,9 +240,9 @@ def unlike_split(cohort: Cohort, models: list[Model]) -> list[str]:
     planned = {(subject, fold["fold"]) for fold in cohort.folds for subject in fold["test"]}
     found: dict[str, list[str]] = {}
     for model in models:
-        if model.counted is None:
+        if not model.predictions:
             continue
-        tested = set(model.counted.table.select("subject", "fold").rows())
+        tested = tested_subjects(model)
         if strays := sorted({subject for subject, _ in tested - planned}):
             told = (
                 f"tested on {plural(len(strays), 'subject')} that the split does not test in that "

@@ -1,8 +1,8 @@
 """Reading of what the report shows: tables, metrics, predictions, training curves, run.json.
 
 Which model a file belongs to is read from its path: the folders above it are
-`<encoder>/<channel>/<method>/labels=<labels>`, with `fold=<k>` below them for files that are made
-per fold; pre-training has no method and no labels.
+`<encoder>/<channel>/<method>/task=<task>/labels=<labels>`, with `fold=<k>` below them for files
+that are made per fold; pre-training has no method, no task and no labels.
 """
 
 import json
@@ -17,13 +17,19 @@ import polars as pl
 from somnoflow.config.signals import Channel
 from somnoflow.config.subset import ALL
 from somnoflow.evaluate.confusion import Counted, count_test_epochs
+from somnoflow.evaluate.predictions import scan_columns
 from somnoflow.io.digest import sha256_file
 from somnoflow.provenance import RUN_FILE
-from somnoflow.report.naming import ModelName, Source
+from somnoflow.report.naming import STAGING, TASK, ModelName, Source
 from somnoflow.stages import STAGE_NAMES
+from somnoflow.tasks import TASKS
 
 FOLD = "fold="
 LABELS = "labels="
+WANTED = (
+    f"<encoder>/<channel>/<method>/{TASK}<task>/{LABELS}<labels>, so its model is not known. Give "
+    "files as the workflow lays them out."
+)
 RECORDING_NUMBERS = ("epochs", "scored", "unscored", *STAGE_NAMES, "flat")
 RECORDING_DECIMALS = ("hours", "lights_off_s", "lights_on_s", "sleep_minutes", "ahi")
 RECORDING_TEXTS = (
@@ -96,7 +102,7 @@ class Cohort:
 
 @dataclass(frozen=True)
 class Model:
-    """One evaluated model that was trained on all labels."""
+    """One evaluated model that was trained on all labels; `counted` is of its stages alone."""
 
     name: ModelName
     metrics: dict[str, Any] | None
@@ -215,7 +221,7 @@ def read_models(*, metrics: Iterable[Path], predictions: Iterable[Path]) -> list
     Returns
     -------
     list of Model
-        By encoder, channel and method, as `ModelName.order` sorts them.
+        By task, encoder, channel and method, as `ModelName.order` sorts them.
 
     Raises
     ------
@@ -235,10 +241,22 @@ def read_models(*, metrics: Iterable[Path], predictions: Iterable[Path]) -> list
                 else None
             ),
             predictions=(files := sorted(by_predictions.get(name, []))),
-            counted=count_test_epochs(files) if files else None,
+            counted=count_test_epochs(files) if files and name.task == STAGING else None,
         )
         for name in sorted(by_metrics.keys() | by_predictions.keys(), key=lambda name: name.order)
     ]
+
+
+def tested_subjects(model: Model) -> set[tuple[str, int]]:
+    """Give the test subjects of a model with the fold that tested each."""
+    if model.counted is not None:
+        return set(model.counted.table.select("subject", "fold").rows())
+    found: set[tuple[str, int]] = set()
+    for path in model.predictions:
+        scan = scan_columns(path, columns=["role", "subject", "fold"])
+        tested = scan.filter(pl.col("role") == "test").select("subject", "fold").unique()
+        found.update(tested.collect().rows())
+    return found
 
 
 def read_training(paths: Iterable[Path]) -> list[Training]:
@@ -286,14 +304,27 @@ def _fold_folder(path: Path) -> Path:
 
 
 def model_and_labels(folder: Path) -> tuple[ModelName, str]:
-    """Give the model of a folder `<encoder>/<channel>/<method>/labels=<labels>`, and the labels."""
-    if len(folder.parts) < 4 or not folder.name.startswith(LABELS):
-        raise ValueError(
-            f"{folder} is no folder <encoder>/<channel>/<method>/{LABELS}<labels>, so its model is "
-            "not known. Give files as the workflow lays them out."
-        )
-    encoder, channel, method = folder.parts[-4:-1]
-    return ModelName(Source(encoder, channel), method), folder.name.removeprefix(LABELS)
+    """Give the model of a folder `<encoder>/<channel>/<method>/task=<task>/labels=<labels>`.
+
+    Returns
+    -------
+    The name of the model, and that of its labels.
+    """
+    if len(folder.parts) < 5:
+        raise ValueError(f"{folder} is no folder {WANTED}")
+    encoder, channel, method = folder.parts[-5:-2]
+    task, labels = task_and_labels(folder)
+    return ModelName(Source(encoder, channel), method, task), labels
+
+
+def task_and_labels(folder: Path) -> tuple[str, str]:
+    """Give what a folder `task=<task>/labels=<labels>` names."""
+    task = folder.parent.name.removeprefix(TASK)
+    if not folder.name.startswith(LABELS) or folder.parent.name != f"{TASK}{task}":
+        raise ValueError(f"{folder} is no folder {WANTED}")
+    if task not in TASKS:
+        raise ValueError(f"{folder} is of the task '{task}', wanted one of: {', '.join(TASKS)}")
+    return task, folder.name.removeprefix(LABELS)
 
 
 def whole_model(folder: Path) -> ModelName:

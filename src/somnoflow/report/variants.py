@@ -50,7 +50,7 @@ def comparisons(models: list[Model]) -> list[Comparison]:
     for name, variant in by_name.items():
         if not name.source.encoder.startswith(f"{BASE}-"):
             continue
-        base = by_name.get(ModelName(Source(BASE, name.source.channel), name.method))
+        base = by_name.get(ModelName(Source(BASE, name.source.channel), name.method, name.task))
         if base is not None:
             found.append(compare(base, variant))
     return found
