@@ -18,7 +18,10 @@ from somnoflow.config.files import load_values
 from somnoflow.config.folder import expand
 from somnoflow.config.root import Config, read_config, resolve_folder
 
-SECTIONS = ("simulate", "signals", "split", "pretrain", "heads", "evaluate", "report")
+SECTIONS = (
+    "simulate", "signals", "split", "pretrain", "unimodal", "heads", "synthsleepnet", "evaluate",
+    "projection", "report",
+)  # fmt: skip
 DATASET: dict[str, Any] = {
     "name": "lab", "title": "t", "source": "folder", "licence": "l", "citation": "c",
     "how_to_get": "h", "files": {"signal": r"(?P<subject>.*)\.edf", "stages": "(?P<subject>.*)"},
@@ -45,6 +48,8 @@ def nested(key: str, value: Any) -> dict[str, Any]:
     [("shard", "shards"), ("simulate.subject", "subjects"), ("signals.channel", "channels"),
      ("signals.quality.flat_sd", "flat_std"), ("split.fold", "folds"),
      ("pretrain.batchsize", "batch_size"), ("heads.linear.pases", "passes"),
+     ("unimodal.channel", "channels"), ("synthsleepnet.other", "others"),
+     ("synthsleepnet.lora.ranks", "rank"), ("projection.perplexities", "perplexity"),
      ("evaluate.resample", "resamples"), ("report.titles", "title"), ("pretrian", "pretrain")],
 )  # fmt: skip
 def test_an_unknown_key_is_named_with_the_nearest_known_one(key: str, hint: str) -> None:
@@ -66,6 +71,8 @@ def test_a_key_like_no_other_gets_no_guess() -> None:
      ("pretrain.preset", "XL", "'tiny', 'T'"), ("heads.names", ["lineal"], "'linear'"),
      ("signals.channels", ["EEG_C5"], "'EEG_C4', 'EEG_C3'"), ("evaluate.resamples", 5, "100"),
      ("report.hypnograms", -1, "0"), ("strict", "maybe", "boolean"), ("simulate", None, "dict"),
+     ("projection.epochs", 3, "greater than or equal to 50"),
+     ("synthsleepnet.mask_ratio", 1, "less than 1"), ("synthsleepnet.lora.rank", 0, "1"),
      ("signals.minimum_minutes", float("inf"), "finite"), ("datasets", [], "at least 1"),
      ("pretrain.learning_rate", float("nan"), "finite"), ("shards", {"a": 1}, "integer")],
 )  # fmt: skip
@@ -176,7 +183,8 @@ def test_a_missing_configuration(tmp_path: Path) -> None:
     "changes",
     [{}, {"report": {"title": "it's: a #title\nof 'two' lines, " + "long " * 40}},
      {"folders": {"a b": "$X/~"}, "heads": {"names": ["knn"]}, "results": "r/ü"},
-     {"signals": {"filters": {}, "sampling_rate": 128}}],
+     {"signals": {"filters": {}, "sampling_rate": 128}},
+     {"synthsleepnet": {"others": {"heart": ["ECG"]}, "methods": ["lora-bimamba"]}}],
 )  # fmt: skip
 def test_the_written_configuration_reads_as_the_same(changes: dict[str, Any]) -> None:
     config = read_config(changes)

@@ -64,6 +64,7 @@ def test_every_artefact_is_in_the_docs() -> None:
     short = {
         "dataset": "<d>", "shard": "<k>", "fold": "<f>", "channel": "<c>", "head": "<h>",
         "encoder": "<e>", "method": "<m>", "tuning": "<t>", "labels": "<l>", "table": "<table>",
+        "task": "<task>",
     }  # fmt: skip
     patterns = [
         pattern

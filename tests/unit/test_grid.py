@@ -1,18 +1,21 @@
 """The grid of models: which rows a configuration asks for, and what each of their jobs gets."""
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from somnoflow.config.base import ConfigError
+from somnoflow.config.heads import Linear
 from somnoflow.config.pretrain import Recipe
 from somnoflow.config.root import Config, read_config
 from somnoflow.config.subset import SubsetSlice, read_subset
-from somnoflow.grid import ModelRow, subset_rows, whole_rows
+from somnoflow.grid import Encoder, ModelRow, encoders, rows, subset_rows, whole_rows
 from somnoflow.plan import Plan
 
-DATASETS = Path(__file__).parents[2] / "workflow" / "datasets"
+WORKFLOW = Path(__file__).parents[2] / "workflow"
+DATASETS, RULES = WORKFLOW / "datasets", WORKFLOW / "rules"
 STUDY: dict[str, Any] = {
     "split": {"folds": 2},
     "pretrain": {
@@ -22,12 +25,40 @@ STUDY: dict[str, Any] = {
     },
     "heads": {"names": ["linear", "mamba"]},
     "finetune": {"names": ["partial-lstm", "scratch-lstm"]},
+    "synthsleepnet": {"channels": []},
     "label_efficiency": {"methods": ["linear", "scratch-lstm"], "percents": [5, 100], "seeds": 2},
+}
+MONTAGE = ["EEG_C4", "EOG_L", "EMG_CHIN", "ECG"]
+FUSED: dict[str, Any] = {
+    "split": {"folds": 2},
+    "heads": {"names": ["linear"], "tasks": ["staging", "apnea"]},
+    "unimodal": {
+        "channels": ["EEG_C4", "EEG_C3", "EOG_L", "ECG"],
+        "heads": ["linear"],
+        "tasks": ["staging"],
+    },
+    "synthsleepnet": {
+        "channels": ["EEG_C4", "EOG_L", "ECG"],
+        "others": {"heart": ["ECG"]},
+        "methods": ["linear", "lora-mamba2"],
+        "tasks": ["staging", "respiratory"],
+    },
+    "label_efficiency": {
+        "encoders": ["neuronet", "unimodal", "synthsleepnet"],
+        "methods": ["linear", "partial-mamba", "lora-mamba2"],
+        "by": ["epochs"],
+        "percents": [5],
+        "seeds": 1,
+    },
 }
 
 
 def study() -> Config:
     return read_config(STUDY)
+
+
+def fused() -> Config:
+    return read_config(FUSED)
 
 
 def test_every_encoder_gets_frozen_heads_and_the_base_is_fine_tuned_too() -> None:
@@ -57,8 +88,118 @@ def test_curves_have_every_method_share_and_seed() -> None:
     [("linear", "", "linear"), ("partial-lstm_transformer", "partial", "lstm_transformer")],
 )
 def test_a_method_is_a_head_or_a_tuning_of_one(method: str, tuning: str, head: str) -> None:
-    row = ModelRow("neuronet", "ECG", method, "all")
+    row = ModelRow("neuronet", "ECG", method, "staging", "all")
     assert (row.tuning, row.head) == (tuning, head)
+
+
+def test_encoders_of_single_modalities_come_before_their_fusions() -> None:
+    assert encoders(fused()) == [
+        Encoder("neuronet", "EEG_C4"),
+        Encoder("unimodal", "EEG"),
+        Encoder("unimodal", "EOG"),
+        Encoder("unimodal", "ECG"),
+        Encoder("synthsleepnet", "all"),
+        Encoder("synthsleepnet", "heart"),
+    ]
+
+
+def test_without_fusions_and_heads_no_modality_is_pre_trained() -> None:
+    assert {one.encoder for one in encoders(study())} == {"neuronet", "neuronet-masked"}
+    heads = {**STUDY, "unimodal": {"tasks": ["staging"]}}
+    assert "unimodal" in {one.encoder for one in encoders(read_config(heads))}
+
+
+def test_each_encoder_is_asked_for_the_tasks_of_its_section() -> None:
+    found = {(row.encoder, row.channel, row.method, row.task) for row in whole_rows(fused())}
+    assert found == {
+        *(
+            ("neuronet", "EEG_C4", method, task)
+            for method in ("linear", "partial-mamba")
+            for task in ("staging", "apnea")
+        ),
+        *(("unimodal", name, "linear", "staging") for name in ("EEG", "EOG", "ECG")),
+        *(
+            ("synthsleepnet", name, method, task)
+            for name in ("all", "heart")
+            for method in ("linear", "lora-mamba2")
+            for task in ("staging", "respiratory")
+        ),
+    }
+
+
+def test_curves_are_of_the_methods_that_an_encoder_has() -> None:
+    methods: dict[str, set[tuple[str, str]]] = {}
+    for row in subset_rows(fused()):
+        methods.setdefault(row.encoder, set()).add((row.method, row.task))
+    both = ("staging", "respiratory")
+    assert methods == {
+        "neuronet": {(m, t) for m in ("linear", "partial-mamba") for t in ("staging", "apnea")},
+        "unimodal": {("linear", "staging")},
+        "synthsleepnet": {(m, t) for m in ("linear", "lora-mamba2") for t in both},
+    }
+
+
+def test_tables_of_features_are_asked_for_stages_alone(tmp_path: Path) -> None:
+    table = {"path": str(tmp_path / "t.csv"), "dataset": "simulated"}
+    config = read_config({**FUSED, "features": {"mine": table}})
+    assert {row.task for row in rows(config) if row.encoder == "features"} == {"staging"}
+
+
+def test_a_fusion_is_made_of_the_encoders_of_its_modalities() -> None:
+    plan = Plan(FUSED, datasets=DATASETS)
+    of = {name: plan.fused({"channel": name, "fold": "1"}) for name in ("all", "heart")}
+    path = "results/pretrain/unimodal/{}/fold=1/encoder.safetensors"
+    assert of["all"] == [path.format(name) for name in ("EEG", "EOG", "ECG")]
+    assert of["heart"] == [path.format("ECG")]
+    assert plan.slice("fuse", {"channel": "all"}).channels == ["EEG_C4", "EOG_L", "ECG"]
+
+
+def test_all_channels_of_a_modality_train_one_encoder() -> None:
+    plan = Plan(FUSED, datasets=DATASETS)
+    slice_ = plan.slice("pretrain", {"encoder": "unimodal", "channel": "EEG"})
+    assert (slice_.channel, slice_.channels) == ("EEG", ["EEG_C4", "EEG_C3"])
+    assert slice_.recipe.frame_window == fused().unimodal.frame_window == 4
+    other = plan.slice("pretrain", {"encoder": "neuronet", "channel": "EEG_C4"})
+    assert (other.channels, other.recipe.frame_window) == (["EEG_C4"], 3)
+
+
+def test_the_deep_probe_is_that_of_synthsleepnet_and_its_encoders() -> None:
+    plan = Plan(FUSED, datasets=DATASETS)
+    wildcards = {"head": "linear", "task": "respiratory", "labels": "all"}
+    hidden = {
+        encoder: plan.slice("head", {**wildcards, "encoder": encoder}).hidden
+        for encoder in ("neuronet", "unimodal", "synthsleepnet")
+    }
+    deep = fused().synthsleepnet.linear
+    assert hidden == {"neuronet": None, "unimodal": deep.hidden, "synthsleepnet": deep.hidden}
+    slice_ = plan.slice("head", {**wildcards, "encoder": "synthsleepnet"})
+    assert (slice_.task, type(slice_.recipe)) == ("respiratory", Linear)
+    assert slice_.recipe.passes == deep.passes
+
+
+def test_modalities_are_left_out_where_there_are_some_and_stages_are_scored() -> None:
+    plan = Plan(FUSED, datasets=DATASETS)
+    assert plan.ablations() == ["results/ablation/synthsleepnet/all/metrics.json"]
+    assert plan.ablated_head({"channel": "all", "fold": "1"}) == (
+        "results/heads/synthsleepnet/all/linear/task=staging/labels=all/fold=1/head.safetensors"
+    )
+    tuned = {**FUSED, "synthsleepnet": {**FUSED["synthsleepnet"], "methods": ["lora-mamba2"]}}
+    assert Plan(tuned, datasets=DATASETS).ablations() == []
+    assert len(Plan(tuned, datasets=DATASETS).projections()) == 2
+
+
+def test_a_plan_has_an_artefact_of_every_rule(tmp_path: Path) -> None:
+    table = tmp_path / "table.csv"
+    table.write_text("")
+    whole = {
+        **FUSED,
+        "finetune": {"names": ["partial-lstm"]},
+        "features": {"mine": {"path": str(table), "dataset": "simulated"}},
+    }
+    planned = {artefact.rule for artefact in Plan(whole, datasets=DATASETS).artefacts()}
+    text = "".join(path.read_text("utf-8") for path in RULES.glob("*.smk"))
+    # A simulated cohort is not fetched.
+    assert planned == set(re.findall(r"^rule (\w+):", text, re.MULTILINE)) - {"fetch"}
 
 
 def test_a_subset_is_read_from_its_name() -> None:
@@ -106,8 +247,9 @@ def test_one_more_channel_or_variant_leaves_the_others_as_they_were() -> None:
 
 def test_each_draw_of_labels_is_also_a_training_seed() -> None:
     plan = Plan(STUDY, datasets=DATASETS)
+    wildcards = {"encoder": "neuronet", "head": "linear", "task": "staging"}
     seeds = {
-        labels: plan.slice("head", {"head": "linear", "labels": labels}).recipe.seed
+        labels: plan.slice("head", {**wildcards, "labels": labels}).recipe.seed
         for labels in ("all", "epochs-5-seed1", "epochs-5-seed2")
     }
     assert seeds == {"all": 1, "epochs-5-seed1": 1, "epochs-5-seed2": 2}
@@ -115,7 +257,9 @@ def test_each_draw_of_labels_is_also_a_training_seed() -> None:
 
 def test_only_training_from_scratch_knows_the_recipe_of_the_encoder() -> None:
     plan = Plan(STUDY, datasets=DATASETS)
-    wildcards = {"encoder": "neuronet", "channel": "ECG", "head": "lstm", "labels": "all"}
+    wildcards = {
+        "encoder": "neuronet", "channel": "ECG", "head": "lstm", "task": "staging", "labels": "all",
+    }  # fmt: skip
     scratch = {**wildcards, "tuning": "scratch", "fold": "1"}
     partial = {**wildcards, "tuning": "partial", "fold": "1"}
     # Of pre-training's recipe the sizes count: another learning rate is nothing to it.
@@ -128,9 +272,10 @@ def test_only_training_from_scratch_knows_the_recipe_of_the_encoder() -> None:
 
 
 def test_all_artefacts_have_a_path_of_their_own() -> None:
-    paths = [artefact.path for artefact in Plan(STUDY, datasets=DATASETS).artefacts()]
-    assert len(paths) == len(set(paths))
-    assert not [path for path in paths if "{" in path]
+    for config in (STUDY, FUSED):
+        paths = [artefact.path for artefact in Plan(config, datasets=DATASETS).artefacts()]
+        assert len(paths) == len(set(paths))
+        assert not [path for path in paths if "{" in path]
 
 
 @pytest.mark.parametrize(
@@ -146,6 +291,19 @@ def test_all_artefacts_have_a_path_of_their_own() -> None:
         ("label_efficiency", {"percents": [5, 5.0]}, "named twice: epochs-5-seed1"),
         ("label_efficiency", {"methods": ["scratch-knn"]}, r"^.*\n.*'scratch-knn' is no method.*$"),
         ("heads", {"names": ["knn", "knn"]}, "heads.names: named twice: knn"),
+        ("heads", {"tasks": ["snoring"]}, "'staging', 'apnea', 'hypopnea' or 'respiratory'"),
+        ("unimodal", {"tasks": ["apnea", "apnea"]}, "unimodal.tasks: named twice: apnea"),
+        ("unimodal", {"channels": ["EEG_C9"]}, "unimodal.channels.0: found 'EEG_C9'"),
+        ("unimodal", {"channels": ["EEG_C4"]}, "no channel of EOG to train its encoder on"),
+        ("unimodal", {"channels": [*MONTAGE, "ECG"]}, "unimodal.channels: named twice: ECG"),
+        ("synthsleepnet", {"channels": ["EEG_C4", "EEG_C4"]}, "named twice: EEG_C4, EEG_C4"),
+        ("synthsleepnet", {"channels": ["EEG_Fpz"]}, "synthsleepnet.channels names EEG_Fpz"),
+        ("synthsleepnet", {"others": {"air": ["AIRFLOW"]}}, "others.air names AIRFLOW, but"),
+        ("synthsleepnet", {"others": {"all": ["ECG"]}}, "'all': wanted lower-case letters"),
+        ("synthsleepnet", {"others": {"a": []}}, "'a': wanted at least one channel"),
+        ("synthsleepnet", {"methods": ["lora-linear"]}, "'lora-linear' is no method"),
+        ("synthsleepnet", {"methods": ["partial-mamba"]}, "'partial-mamba' is no method"),
+        ("label_efficiency", {"encoders": ["features"]}, "'unimodal' or 'synthsleepnet'"),
         ("pretrain", {"channels": ["ECG", "ECG"]}, "pretrain.channels: named twice: ECG"),
         ("split", {"external": ["ucddb"]}, "split.external names ucddb, wanted some of datasets"),
     ],

@@ -136,3 +136,76 @@ def test_the_plan_imports_nothing_heavy() -> None:
     ).stdout.split()
     heavy = {"numpy", "polars", "pyarrow", "torch", "scipy", "mne", "pandas", "edfio", "tqdm"}
     assert not heavy & {name.split(".")[0] for name in loaded}
+
+
+FUSED: dict[str, Any] = {
+    "datasets": ["simulated"],
+    "unimodal": {"tasks": ["staging"]},
+    "synthsleepnet": {"tasks": ["staging", "apnea"]},
+    "label_efficiency": {"methods": ["linear"], "encoders": ["neuronet", "synthsleepnet"]},
+}
+
+
+def jobs(**changes: Any) -> dict[str, str]:
+    """Give what each job of SynthSleepNet beside NeuroNet depends on, by rule, encoder and path."""
+    values = {key: {**value} if isinstance(value, dict) else value for key, value in FUSED.items()}
+    for section, options in changes.items():
+        values[section] = {**values.get(section, {}), **options}
+    plan = Plan(values, datasets=Path(__file__).parents[2] / "workflow" / "datasets")
+    return {
+        f"{one.rule} {one.wildcards.get('encoder', '')} {one.path}": plan.cfg(one.rule)(
+            one.wildcards
+        )
+        for one in plan.artefacts()
+    }
+
+
+@pytest.mark.parametrize(
+    ("changes", "wanted"),
+    [
+        ({"synthsleepnet": {"learning_rate": 0.5}}, {"fuse synthsleepnet"}),
+        ({"synthsleepnet": {"lora": {"rank": 2}}}, {"fuse synthsleepnet"}),
+        ({"unimodal": {"passes": 9}}, {"pretrain unimodal"}),
+        ({"unimodal": {"channels": ["EEG_C4", "EEG_C3", "EOG_L", "EMG_CHIN", "ECG"]}},
+         {"pretrain unimodal"}),
+        ({"pretrain": {"learning_rate": 0.5}}, {"pretrain neuronet"}),
+        ({"synthsleepnet": {"linear": {"passes": 9}}}, {"head synthsleepnet", "head unimodal"}),
+        ({"synthsleepnet": {"finetune": {"passes": 9}}}, {"finetune synthsleepnet"}),
+        ({"synthsleepnet": {"finetune": {"window": 9}}},
+         {"finetune synthsleepnet", "score_tuned synthsleepnet"}),
+        ({"heads": {"linear": {"passes": 9}}}, {"head neuronet"}),
+        ({"projection": {"perplexity": 9}}, {"project synthsleepnet"}),
+        ({"evaluate": {"resamples": 200}},
+         {"evaluate neuronet", "evaluate unimodal", "evaluate synthsleepnet",
+          "evaluate_events synthsleepnet", "evaluate_ablation "}),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_an_option_reaches_the_jobs_that_it_is_for(
+    changes: dict[str, Any], wanted: set[str]
+) -> None:
+    before, after = jobs(), jobs(**changes)
+    assert before.keys() == after.keys()
+    assert {key.rpartition(" ")[0] for key in changed(before, after)} == wanted
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"synthsleepnet": {"tasks": ["staging", "apnea", "hypopnea"]}},
+        {"synthsleepnet": {"others": {"heart": ["ECG"]}}},
+        {"unimodal": {"tasks": ["staging", "apnea"]}},
+        {"heads": {"tasks": ["staging", "respiratory"]}},
+    ],
+    ids=str,
+)
+def test_one_more_task_or_fusion_adds_jobs_and_changes_none(changes: dict[str, Any]) -> None:
+    before, after = jobs(), jobs(**changes)
+    assert before.items() < after.items()
+
+
+def test_one_modality_more_leaves_the_other_encoders_alone() -> None:
+    channels = ["EEG_C4", "EOG_L", "EMG_CHIN", "ECG", "AIRFLOW"]
+    before, after = jobs(), jobs(unimodal={"channels": channels})
+    assert before.items() < after.items()
+    assert {key.split()[1] for key in after.keys() - before.keys()} == {"unimodal"}
