@@ -2,7 +2,7 @@
 
 import logging
 
-from threadpoolctl import threadpool_limits
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from somnoflow.config.projection import Projection
 from somnoflow.data.projection import write_projection
