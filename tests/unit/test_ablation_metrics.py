@@ -6,7 +6,7 @@ from itertools import combinations
 import numpy as np
 import polars as pl
 import pytest
-from sklearn.metrics import f1_score
+from sklearn.metrics import confusion_matrix, f1_score
 
 from somnoflow.commands.evaluate_ablation import evaluate_ablation
 from somnoflow.config.evaluate import Evaluate
@@ -89,13 +89,17 @@ def test_the_difference_draws_the_same_subjects_for_both(tmp_path, drawn):
     rows = pl.concat(drawn).filter(pl.col("true") >= 0, pl.col("predicted") >= 0)
     names = rows["subject"].unique().sort().to_list()
 
-    def macro(modalities, times):
-        parts = rows.filter(pl.col("modalities") == modalities).partition_by(
-            "subject", as_dict=True
-        )
-        mine = [parts[name,] for name, k in zip(names, times, strict=True) for _ in range(k)]
-        joined = pl.concat(mine)
-        return f1_score(joined["true"], joined["predicted"], average="macro")
+    tables = {}
+    for subset in ("ECG", "EEG+EOG+ECG"):
+        mine = rows.filter(pl.col("modalities") == subset)
+        parts = [mine.filter(pl.col("subject") == name) for name in names]
+        tables[subset] = [
+            confusion_matrix(part["true"], part["predicted"], labels=range(5)) for part in parts
+        ]
+
+    def macro(subset, times):
+        table = sum(k * one for k, one in zip(times, tables[subset], strict=True))
+        return np.mean(2 * np.diag(table) / (table.sum(axis=0) + table.sum(axis=1)))
 
     draws = [
         one for times in draw_subjects(5, resamples=CFG.resamples, seed=CFG.seed) for one in times

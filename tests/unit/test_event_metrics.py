@@ -306,6 +306,14 @@ def test_the_baseline_of_a_frequent_event_says_always(tmp_path):
     assert content["baseline"]["f1"] == pytest.approx(0.8)
 
 
+def test_the_order_of_the_rows_changes_nothing(cohort, tmp_path):
+    paths, table = cohort
+    frames = [pl.read_parquet(path, hive_partitioning=False) for path in paths]
+    mixed = write(tmp_path / "b", *(frame.sample(fraction=1, shuffle=True, seed=1)
+                                    for frame in frames))  # fmt: skip
+    assert summary(mixed, table) == summary(paths, table)
+
+
 def test_what_is_not_defined_is_none_with_a_reason(tmp_path):
     content = summary(
         write(tmp_path, predictions([0, 0], [0.1, 0.2])), write_cohort(tmp_path, {"r1": None})

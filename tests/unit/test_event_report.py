@@ -268,6 +268,12 @@ def test_a_subset_without_a_number_is_drawn_as_not_defined(left_out):
     assert ">not defined</text>" in text
 
 
+def test_one_modality_is_said_to_be_alone():
+    panel = ablation_panels([ablated(("EEG",))], simulated="")[0]
+    assert panel.sentences == ["EEG is the only modality, so none can be left out."]
+    assert len(panel.tables[0].rows) == 2
+
+
 def test_files_are_read_by_their_path(tmp_path):
     path = tmp_path / "ablation" / "synthsleepnet" / "two" / "metrics.json"
     path.parent.mkdir(parents=True)

@@ -72,8 +72,8 @@ def read_ablation(paths: Sequence[Path]) -> Ablation:
     whole = pl.concat(frames) if frames else pl.DataFrame(schema=dict.fromkeys(COLUMNS, pl.Int8))
     if whole.is_empty():
         raise ValueError(
-            f"no row in {len(paths)} file(s) of counts, wanted at least one test epoch. Look at "
-            "the split: each fold needs test subjects."
+            f"no row in {len(paths)} file(s) of counts, wanted at least one test epoch with a "
+            "stage. Look at the split, each fold needs test subjects, and at their scoring."
         )
     names: list[str] = whole["modalities"].unique().sort().to_list()
     modalities = tuple(max(names, key=lambda name: name.count(JOINT)).split(JOINT))

@@ -91,6 +91,8 @@ def sentences(metrics: dict[str, Any], *, simulated: str) -> list[str]:
     subsets = {frozenset(one["modalities"]): one for one in metrics["subsets"]}
     whole = subsets[frozenset(names)]
     where = f" on {simulated} data" if simulated else ""
+    if len(names) == 1:
+        return [f"{names[0]} is the only modality, so none can be left out."]
     told = [
         f"All {len(names)} modalities together reach{where} macro F1 "
         f"{_macro(whole)}, from {plural(whole['subjects'], 'test subject')}."
