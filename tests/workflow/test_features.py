@@ -48,7 +48,7 @@ def test_heads_are_trained_on_a_table_and_nothing_else_reruns(
     }
     project.snakemake("all")
     results = copy / "results/tiny"
-    metrics = results / "metrics/features/mine/mamba/labels=all/metrics.json"
+    metrics = results / "metrics/features/mine/mamba/task=staging/labels=all/metrics.json"
     assert json.loads(metrics.read_text())["counts"]["scored"] > 0
     assert "mine" in (results / "report/index.html").read_text()
     assert project.planned() == {}

@@ -41,6 +41,8 @@ def test_it_opens_without_a_console_message(page: Path, tmp_path: Path) -> None:
     assert "Tiny run" in seen.stdout
     assert "SIMULATED DATA" in seen.stdout
     assert "CONSOLE" not in seen.stderr
+    for section in ("events", "modalities", "ablation", "embedding"):
+        assert f'<section id="{section}"' in seen.stdout
 
 
 def test_each_recording_has_a_picture_of_its_quality(page: Path, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """A change reruns what depends on it, and nothing else."""
 
 import os
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,14 +12,36 @@ from tests.workflow.project import Project
 pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("tiny")]
 
 FOLDS, SHARDS = 2, 2
-# Frozen heads (three, one of them also on half of the labels), and a fine-tuned model.
+# Of NeuroNet: frozen heads (three, one of them also on half of the labels), a fine-tuned model.
 HEADS, TUNED = 4, 1
+# Of SynthSleepNet: a frozen and a fine-tuned model of each of two tasks, stages and events.
+TASKS, MODALITIES = 2, 2
 REPORT = {"report": 1}
-EVALUATE = {"evaluate": HEADS + TUNED, **REPORT}
-HEAD = {"head": FOLDS * HEADS, "score": FOLDS * HEADS, **EVALUATE}
+
+
+def together(*parts: dict[str, int]) -> dict[str, int]:
+    """Add up jobs by rule, but the one report."""
+    jobs: Counter[str] = Counter()
+    for part in parts:
+        jobs.update(part)
+    return {**jobs, **REPORT}
+
+
+HEAD = {"head": FOLDS * HEADS, "score": FOLDS * HEADS, "evaluate": HEADS + TUNED, **REPORT}
 FINETUNE = {"finetune": FOLDS * TUNED, "score_tuned": FOLDS * TUNED}
 PRETRAIN = {"pretrain": FOLDS, "embed": FOLDS, **HEAD, **FINETUNE}
-SUBSET = {"subset": FOLDS * 2, **PRETRAIN}
+FUSE = {
+    "fuse": FOLDS, "embed": FOLDS, "project": 1,
+    "head": FOLDS * TASKS, "score": FOLDS * TASKS,
+    "finetune_fused": FOLDS * TASKS, "score_tuned": FOLDS * TASKS,
+    "ablate": FOLDS, "evaluate_ablation": 1, "evaluate": 2, "evaluate_events": 2, **REPORT,
+}  # fmt: skip
+UNIMODAL = together({"pretrain": FOLDS * MODALITIES}, FUSE)
+ENCODERS = together(PRETRAIN, UNIMODAL)
+EVALUATE = {
+    "evaluate": HEADS + TUNED + 2, "evaluate_events": 2, "evaluate_ablation": 1, **REPORT
+}  # fmt: skip
+SUBSET = {"subset": FOLDS * 3, **ENCODERS}
 INDEX = {"index": 1, "split": 1, **SUBSET}
 PARSE = {"parse": SHARDS, "pack": SHARDS, **INDEX}
 PACK = {"pack": SHARDS, **SUBSET}
@@ -80,15 +103,39 @@ CASES: dict[str, tuple[Edit, dict[str, int]]] = {
         {},
     ),
     "learning rate": (
-        edit("config/tiny.yaml", "batch_size: 16", "batch_size: 16\n  learning_rate: 0.002"),
+        edit("config/tiny.yaml", "pretrain:\n", "pretrain:\n  learning_rate: 0.002\n"),
         PRETRAIN,
     ),
+    "SynthSleepNet's training": (
+        edit("config/tiny.yaml", "synthsleepnet:\n", "synthsleepnet:\n  learning_rate: 0.002\n"),
+        FUSE,
+    ),
+    "training of single modalities": (
+        edit("config/tiny.yaml", "unimodal:\n", "unimodal:\n  learning_rate: 0.002\n"),
+        UNIMODAL,
+    ),
+    "one more task": (
+        edit("config/tiny.yaml", "[staging, respiratory]", "[staging, respiratory, hypopnea]"),
+        {
+            "subset": FOLDS,
+            "head": FOLDS,
+            "score": FOLDS,
+            "finetune_fused": FOLDS,
+            "score_tuned": FOLDS,
+            "evaluate_events": 2,
+            **REPORT,
+        },
+    ),
+    "picture of the embeddings": (
+        edit("config/tiny.yaml", "evaluate:\n", "projection:\n  perplexity: 9\nevaluate:\n"),
+        {"project": 1, **REPORT},
+    ),
     "linear probe": (
-        edit("config/tiny.yaml", "linear:\n    passes: 2", "linear:\n    passes: 3"),
+        edit("config/tiny.yaml", "    passes: 2\n  knn:", "    passes: 3\n  knn:"),
         LINEAR,
     ),
     "context module, and with it how nights are cut": (
-        edit("config/tiny.yaml", "window: 5", "window: 4"),
+        edit("config/tiny.yaml", "context:\n    window: 5", "context:\n    window: 4"),
         ONE_HEAD,
     ),
     "overlapping windows": (
@@ -96,7 +143,9 @@ CASES: dict[str, tuple[Edit, dict[str, int]]] = {
         {"score": FOLDS, "evaluate": 1, **REPORT},
     ),
     "fine-tuning": (
-        edit("config/tiny.yaml", "finetune:\n", "finetune:\n  learning_rate: 0.002\n"),
+        edit(
+            "config/tiny.yaml", "finetune:\n  names", "finetune:\n  learning_rate: 0.002\n  names"
+        ),
         ONE_TUNED,
     ),
     "one more head": (
@@ -106,8 +155,8 @@ CASES: dict[str, tuple[Edit, dict[str, int]]] = {
     "one more variant of pre-training": (
         edit(
             "config/tiny.yaml",
-            "  batch_size: 16\n",
-            "  batch_size: 16\n  variants: {masked: {objective: masked}}\n",
+            "pretrain:\n",
+            "pretrain:\n  variants: {masked: {objective: masked}}\n",
         ),
         {
             "pretrain": FOLDS,
@@ -148,7 +197,7 @@ CASES: dict[str, tuple[Edit, dict[str, int]]] = {
         append(f"{SOURCE}/data/parsing.py", "\nUNUSED = 1\n"),
         PARSE,
     ),
-    "code of the model": (append(f"{SOURCE}/models/neuronet.py", "\nUNUSED = 1\n"), PRETRAIN),
+    "code of the model": (append(f"{SOURCE}/models/neuronet.py", "\nUNUSED = 1\n"), ENCODERS),
     "template of the report": (append(f"{SOURCE}/report/page.html", "<!-- x -->\n"), REPORT),
     "style of the report": (append(f"{SOURCE}/report/page.css", "/* x */\n"), REPORT),
     "code of a figure": (append(f"{SOURCE}/report/figures.py", "\nUNUSED = 1\n"), REPORT),

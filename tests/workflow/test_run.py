@@ -14,29 +14,37 @@ pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("tiny")]
 
 RESULTS = "results/tiny"
 VOLATILE = ("run.json", "state.json", "index.html")
-ENCODER = "neuronet/EEG_C4"
-SUBSET = "labels=epochs-50-seed1"
-FROZEN = ("knn/labels=all", "linear/labels=all", "mamba/labels=all", f"linear/{SUBSET}")
-TUNED = ("partial-mamba/labels=all",)
+NEURONET, FUSED = "neuronet/EEG_C4", "synthsleepnet/all"
+ENCODERS = (NEURONET, "unimodal/EEG", "unimodal/ECG", FUSED)
+EMBEDDED = (NEURONET, FUSED)
+STAGING, SUBSET = "task=staging/labels=all", "task=staging/labels=epochs-50-seed1"
+EVENTS = "task=respiratory/labels=all"
+FROZEN = (
+    *(f"{NEURONET}/{head}/{STAGING}" for head in ("knn", "linear", "mamba")),
+    f"{NEURONET}/linear/{SUBSET}",
+    *(f"{FUSED}/linear/{labels}" for labels in (STAGING, EVENTS)),
+)
+TUNED = (
+    f"{NEURONET}/partial-mamba/{STAGING}",
+    *(f"{FUSED}/lora-mamba2/{labels}" for labels in (STAGING, EVENTS)),
+)
 FOLD = [
-    f"embeddings/{ENCODER}/fold={{fold}}/index.json",
-    f"pretrain/{ENCODER}/fold={{fold}}/encoder.safetensors",
-    f"pretrain/{ENCODER}/fold={{fold}}/training.csv",
+    *(f"embeddings/{encoder}/fold={{fold}}/index.json" for encoder in EMBEDDED),
+    *(
+        f"pretrain/{encoder}/fold={{fold}}/{file}"
+        for encoder in ENCODERS
+        for file in ("encoder.safetensors", "training.csv")
+    ),
     *(
         f"labels/{labels}/fold={{fold}}/{file}"
-        for labels in ("labels=all", SUBSET)
+        for labels in (STAGING, SUBSET, EVENTS)
         for file in ("labels.parquet", "counts.json")
     ),
-    *(f"heads/{ENCODER}/{model}/fold={{fold}}/head.safetensors" for model in FROZEN),
-    *(f"heads/{ENCODER}/{model}/fold={{fold}}/model.safetensors" for model in TUNED),
-    *(
-        f"{file.format(model=model)}"
-        for model in (*FROZEN, *TUNED)
-        for file in (
-            f"heads/{ENCODER}/{{model}}/fold={{{{fold}}}}/training.csv",
-            f"scores/{ENCODER}/{{model}}/fold={{{{fold}}}}/predictions.parquet",
-        )
-    ),
+    *(f"heads/{model}/fold={{fold}}/head.safetensors" for model in FROZEN),
+    *(f"heads/{model}/fold={{fold}}/model.safetensors" for model in TUNED),
+    *(f"heads/{model}/fold={{fold}}/training.csv" for model in (*FROZEN, *TUNED)),
+    *(f"scores/{model}/fold={{fold}}/predictions.parquet" for model in (*FROZEN, *TUNED)),
+    f"ablation/{FUSED}/fold={{fold}}/counts.parquet",
 ]
 SHARD = [
     "check/dataset=simulated/shard={shard}/problems.tsv",
@@ -47,11 +55,13 @@ SHARD = [
     "raw/dataset=simulated/shard={shard}/manifest.tsv",
     "signals/dataset=simulated/shard={shard}/index.json",
     "signals/dataset=simulated/shard={shard}/part-0.parquet",
-    *(f"embeddings/{ENCODER}/fold={fold}/dataset=simulated/shard={{shard}}.parquet"
-      for fold in (0, 1)),
+    *(f"embeddings/{encoder}/fold={fold}/dataset=simulated/shard={{shard}}.parquet"
+      for encoder in EMBEDDED for fold in (0, 1)),
 ]  # fmt: skip
 ONCE = [
-    *(f"metrics/{ENCODER}/{model}/{file}"
+    f"ablation/{FUSED}/metrics.json",
+    f"projection/{FUSED}/fold=0/projection.parquet",
+    *(f"metrics/{model}/{file}"
       for model in (*FROZEN, *TUNED) for file in ("metrics.json", "recordings.tsv")),
     *(f"raw/dataset=simulated/S000{n}{end}.edf"
       for n in (1, 2, 3, 4) for end in ("", "-annotations")),
@@ -103,9 +113,10 @@ def test_run_json_stands_beside_every_artefact(finished: Project) -> None:
     runs = sorted((finished.folder / RESULTS).rglob("run.json"))
     modules = Counter(json.loads(path.read_text())["module"].rsplit(".", 1)[1] for path in runs)
     assert modules == {
-        "simulate": 2, "check": 2, "parse": 2, "pack": 2, "index": 1, "split": 1, "pretrain": 2,
-        "subset": 4, "embed": 2, "head": 8, "finetune": 2, "score": 8, "score_tuned": 2,
-        "evaluate": 5, "report": 1,
+        "simulate": 2, "check": 2, "parse": 2, "pack": 2, "index": 1, "split": 1, "pretrain": 6,
+        "fuse": 2, "subset": 6, "embed": 4, "head": 12, "finetune": 2, "finetune_fused": 4,
+        "score": 12, "score_tuned": 6, "evaluate": 7, "evaluate_events": 2, "ablate": 2,
+        "evaluate_ablation": 1, "project": 1, "report": 1,
     }  # fmt: skip
     wanted = {
         "module", "code", "arguments", "inputs", "outputs", "versions", "device", "git_commit",
@@ -122,10 +133,10 @@ def test_epochs_add_up_from_the_edf_files_to_the_metrics(finished: Project) -> N
     parquet = pl.scan_parquet(results / "signals/**/*.parquet").select(pl.len()).collect().item()
     assert epochs == 4 * 12 == parquet
     for model in (*FROZEN, *TUNED):
-        metrics = json.loads((results / f"metrics/{ENCODER}/{model}/metrics.json").read_text())
-        counts = metrics["counts"]
+        counts = json.loads((results / f"metrics/{model}/metrics.json").read_text())["counts"]
+        kinds = ("judged", "unlabelled") if EVENTS in model else ("scored", "unscored")
         assert counts["epochs"] == epochs
-        assert counts["scored"] + counts["unscored"] + counts["unusable"] == epochs
+        assert sum(counts[kind] for kind in (*kinds, "unusable")) == epochs
 
 
 def test_no_subject_has_two_roles(finished: Project) -> None:
@@ -139,8 +150,8 @@ def test_no_subject_has_two_roles(finished: Project) -> None:
 def test_of_a_finished_training_only_its_results_are_kept(finished: Project) -> None:
     results = finished.folder / RESULTS
     for fold in (0, 1):
-        made = results / f"pretrain/{ENCODER}/fold={fold}"
-        (kept,) = (results / f"resume/pretrain/{ENCODER}/fold={fold}").iterdir()
+        made = results / f"pretrain/{NEURONET}/fold={fold}"
+        (kept,) = (results / f"resume/pretrain/{NEURONET}/fold={fold}").iterdir()
         assert sorted(path.name for path in kept.iterdir()) == [
             "training.csv",
             "weights.safetensors",
@@ -160,14 +171,16 @@ def verdicts(project: Project) -> tuple[int, Counter[str], str]:
 
 def test_check_finds_everything_fresh(finished: Project) -> None:
     code, counts, _ = verdicts(finished)
-    assert (code, counts) == (0, {"fresh": 44})
+    assert (code, counts) == (0, {"fresh": 78})
 
 
 def test_check_names_the_option_that_changed(editable: Project) -> None:
-    editable.edit("config/tiny.yaml", "batch_size: 16", "batch_size: 8")
+    old = "pretrain:\n  passes: 2\n  batch_size: 16"
+    editable.edit("config/tiny.yaml", old, old.replace("16", "8"))
     code, counts, text = verdicts(editable)
     assert code == 1
-    assert counts == {"fresh": 14, "stale": 30}
+    # Of NeuroNet everything, of SynthSleepNet nothing.
+    assert counts == {"fresh": 48, "stale": 30}
     assert "the configuration changed: recipe.batch_size was 16, is 8" in text
 
 
@@ -175,7 +188,7 @@ def test_check_names_the_code_that_changed(editable: Project) -> None:
     path = editable.folder / "src/somnoflow/evaluate/metrics.py"
     path.write_text(path.read_text() + "\nUNUSED = 1\n")
     _, counts, text = verdicts(editable)
-    assert counts == {"fresh": 38, "stale": 6}
+    assert counts == {"fresh": 67, "stale": 11}
     assert "the code of somnoflow.commands.evaluate changed" in text
 
 
@@ -183,7 +196,7 @@ def test_check_finds_a_result_that_was_edited(editable: Project) -> None:
     split = editable.folder / RESULTS / "split/split.json"
     split.write_text(split.read_text().replace('"fold": 0', '"fold":  0'))
     _, counts, text = verdicts(editable)
-    assert counts == {"fresh": 9, "stale": 35}
+    assert counts == {"fresh": 9, "stale": 69}
     assert "split.json has changed" in text
 
 
@@ -197,4 +210,4 @@ def test_check_finds_a_recording_that_was_replaced(editable: Project) -> None:
 def test_check_says_what_is_missing(editable: Project) -> None:
     (editable.folder / RESULTS / "report/index.html").unlink()
     code, counts, _ = verdicts(editable)
-    assert (code, counts) == (1, {"fresh": 43, "missing": 1})
+    assert (code, counts) == (1, {"fresh": 77, "missing": 1})

@@ -20,6 +20,8 @@ split:
 pretrain:
   channels: [{channel}]
   passes: 1
+synthsleepnet:
+  channels: []
 """
 
 
@@ -60,5 +62,7 @@ def test_asking_for_an_evaluation_without_labels_says_what_to_do(
     printed = mine.snakemake("all", "--dry-run", check=False)
     assert "nobody is tested, so no model can be judged" in printed
     assert "ask for the target 'pretrained'" in printed
-    printed = mine.snakemake("results/mine/labels/labels=all/fold=0/labels.parquet", check=False)
+    printed = mine.snakemake(
+        "results/mine/labels/task=staging/labels=all/fold=0/labels.parquet", check=False
+    )
     assert "no training subject has a scored epoch" in printed
