@@ -449,6 +449,20 @@ def test_the_order_of_the_channels_changes_nothing(model: SynthSleepNet, signals
         )
 
 
+def test_chunks_of_a_batch_change_nothing(
+    model: SynthSleepNet, signals: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model.eval()
+    whole = model.forward_features(signals, some_absent())
+    calls: list[int] = []
+    model.encoder("ECG").frame_backbone.register_forward_hook(
+        lambda _m, inputs, _o: calls.append(len(inputs[0]))
+    )
+    monkeypatch.setattr("somnoflow.models.synthsleepnet.CHUNK", 3)
+    torch.testing.assert_close(model.forward_features(signals, some_absent()), whole)
+    assert calls == [3, 1]
+
+
 def test_seeds_decide_the_noise(model: SynthSleepNet) -> None:
     one, again, other = (
         model.draw_noise(2, generator=torch.Generator().manual_seed(seed)) for seed in (1, 1, 2)

@@ -50,6 +50,9 @@ ALIKE = {
 }
 # Epochs that a contrast needs: one must have another to differ from.
 FEWEST = 2
+# Epochs whose frames are in a frozen backbone at once: with its maps in the processor's cache it
+# is faster, and memory does not grow with the batch.
+CHUNK = 32
 
 
 class Embedding(nn.Sequential):
@@ -298,8 +301,9 @@ class SynthSleepNet(nn.Module):
         for channel, rows in presence.rows.items():
             encoder = self.encoder(channel)
             epochs = signals[:, self.channels.index(channel)][rows]  # (N, T)
+            frames = encoder.make_frames(epochs).split(CHUNK)
             tokens[channel] = encoder.encode_tokens(
-                encoder.embed_frames(encoder.make_frames(epochs))
+                torch.cat([encoder.embed_frames(part) for part in frames])
             )
         return tokens
 
