@@ -91,6 +91,7 @@ class Plan:
             "features": self._features,
             "head": self._head,
             "finetune": self._finetune,
+            "finetune_fused": self._finetune_fused,
             "score": self._score,
             "score_tuned": self._score_tuned,
             "ablate": lambda _: AblateSlice(),
@@ -317,7 +318,8 @@ class Plan:
             for fold in folds:
                 wildcards = {**model.wildcards, "fold": str(fold)}
                 if model.tuning:
-                    trained, scored = ("finetune", self.paths.tuned), "score_tuned"
+                    tune = "finetune_fused" if model.tuning == LORA else "finetune"
+                    trained, scored = (tune, self.paths.tuned), "score_tuned"
                 else:
                     trained, scored = ("head", self.paths.head), "score"
                 for rule, pattern in (trained, (scored, self.paths.predictions)):
@@ -513,14 +515,7 @@ class Plan:
             hidden=hidden,
         )
 
-    def _finetune(self, wildcards: Wildcards) -> FinetuneSlice | FusedFinetuneSlice:
-        if wildcards["tuning"] == LORA:
-            return FusedFinetuneSlice(
-                name=wildcards["channel"],
-                task=_task(wildcards),
-                context=wildcards["head"],
-                recipe=_seeded(self.config.synthsleepnet.finetune, wildcards["labels"]),
-            )
+    def _finetune(self, wildcards: Wildcards) -> FinetuneSlice:
         return FinetuneSlice(
             channel=wildcards["channel"],
             sampling_rate=self.config.signals.sampling_rate,
@@ -529,6 +524,14 @@ class Plan:
             context=wildcards["head"],
             recipe=_seeded(self.config.finetune.recipe, wildcards["labels"]),
             architecture=self._sizes() if wildcards["tuning"] == SCRATCH else None,
+        )
+
+    def _finetune_fused(self, wildcards: Wildcards) -> FusedFinetuneSlice:
+        return FusedFinetuneSlice(
+            name=wildcards["channel"],
+            task=_task(wildcards),
+            context=wildcards["head"],
+            recipe=_seeded(self.config.synthsleepnet.finetune, wildcards["labels"]),
         )
 
     def _sizes(self) -> Recipe:

@@ -98,7 +98,14 @@ class DeepLinear(Linear):
 class FusedFinetune(FinetuneRecipe):
     """Fine-tuning with low-rank adaptation and a context module (arXiv 2502.17481)."""
 
+    width: int = Field(
+        256, ge=1, description="Size of the two hidden layers after the context. Published: 256."
+    )
+    dropout: float = Field(
+        0.5, ge=0, lt=1, description="Dropout after each of these layers. Published: 0.5."
+    )
     passes: int = Field(4, ge=1, description="Passes over the windows. Published: 30.")
+    batch_size: int = Field(16, ge=1, description="Windows per batch. Published: 32.")
     learning_rate: float = Field(
         5e-4, gt=0, description="AdamW's peak learning rate. Published: 2.5e-4."
     )
