@@ -177,7 +177,7 @@ def test_events_and_subsets_have_sections(page):
     assert "Apnea" in events.text
     assert "SynthSleepNet, all" in events.text
     subsets = section(page, "ablation", "embedding")
-    assert "EEG\N{NO-BREAK SPACE}+ EOG" in subsets.text
+    assert "All 4 modalities together reach" in subsets.text
     assert len(subsets.images) == 1
 
 
