@@ -16,7 +16,7 @@ from somnoflow.commands.score_tuned import score_tuned
 from somnoflow.config.score import ScoreSlice
 from somnoflow.config.synthsleepnet import FusedFinetune, FusedFinetuneSlice
 from somnoflow.data.packed import PackedEpochs
-from somnoflow.models import fused_stager
+from somnoflow.models import synthsleepnet as synthsleepnet_module
 from somnoflow.models.context import CONTEXTS
 from somnoflow.models.fused_stager import FusedHead, FusedStager, load_fused_stager
 from somnoflow.models.lora import merge_lora, merged_state
@@ -198,13 +198,13 @@ def test_nothing_of_the_convolutions_is_kept(monkeypatch: pytest.MonkeyPatch) ->
     """Defect N19: all epochs of a batch at once, here three at a time; no graph before adapters."""
     seen = []
     stager = build().train()
-    monkeypatch.setattr(fused_stager, "EPOCHS_AT_ONCE", 3)
+    monkeypatch.setattr(synthsleepnet_module, "CHUNK", 3)
     for channel in CHANNELS:
         first = stager.encoder.encoder(channel).frame_backbone.feature_layer[0]
         first.register_forward_pre_hook(lambda _, x: seen.append((len(x[0]), x[0].requires_grad)))
     signals = torch.randn(2, 4, len(CHANNELS), 3000)
     stager(signals, torch.ones(2, 4, dtype=torch.bool))
-    assert seen == [(3, False)] * 6 + [(2, False)] * 3
+    assert seen == [(3, False), (3, False), (2, False)] * len(CHANNELS)
 
 
 def test_features_are_the_deployed_ones_however_many_are_encoded_at_once(
@@ -215,7 +215,7 @@ def test_features_are_the_deployed_ones_however_many_are_encoded_at_once(
     epochs = signals.flatten(0, 1)
     present = ~epochs[..., 0].isnan()
     wanted = make_encoder().forward_features(epochs.nan_to_num(7.0), present)
-    monkeypatch.setattr(fused_stager, "EPOCHS_AT_ONCE", 3)
+    monkeypatch.setattr(synthsleepnet_module, "CHUNK", 3)
     for stager in (build(), build(lora=False)):
         found = stager.eval().forward_features(epochs)
         torch.testing.assert_close(found, wanted, rtol=0, atol=1e-5)
@@ -236,6 +236,16 @@ def test_padding_reaches_nothing(context: str) -> None:
     for two, after in others:
         assert torch.equal(one, two)
         assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_only_valid_epochs_are_in_the_statistics_of_batch_norms() -> None:
+    stager, rows = build().train(), []
+    norms = [m for m in stager.head.modules() if isinstance(m, nn.BatchNorm1d)]
+    for norm in norms:
+        norm.register_forward_pre_hook(lambda _, x: rows.append(len(x[0])))
+    signals, valid = make_signals()
+    stager(signals, valid)
+    assert rows == [int(valid.sum())] * 3
 
 
 def test_an_absent_channel_is_not_looked_at() -> None:

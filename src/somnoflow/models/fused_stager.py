@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from torch import Tensor, nn
 
 from somnoflow.models.context import WindowHead, build_context, map_valid
@@ -29,9 +28,6 @@ PRETRAINING_ONLY = (
     "decoder_embed", "mask_token", "decoder_positions", "decoder_blocks", "decoder_norm",
     "decoder_pred", "fusion_projection", "unimodal_projection",
 )  # fmt: skip
-# Epochs that the encoder sees at once: the maps of its convolutions, which nothing is kept of, do
-# not grow with the batch.
-EPOCHS_AT_ONCE = 128
 
 
 class FusedHead(WindowHead):
@@ -116,9 +112,10 @@ class FusedStager(nn.Module):
     that one array tells both. The features are those of pre-training and of every other head:
     the mean of all fused tokens of the channels that are there.
 
-    For the way back torch keeps nothing of the convolutions, but the activations of the
-    transformers of all epochs of a batch: with four channels about 2 MB an epoch of the presets
-    `tiny`, 33 MB of the published ones, which is 21 GB for the published 32 windows of 20 epochs.
+    The B L epochs are one batch of the encoder (defect N19). For the way back torch keeps nothing
+    of the convolutions, which come before the first adapter, but the activations of the
+    transformers of all epochs: with four channels about 2 MB an epoch of the presets `tiny`, 33 MB
+    of the published ones, which is 21 GB for the published 32 windows of 20 epochs.
     """
 
     def __init__(self, encoder: SynthSleepNet, head: FusedHead) -> None:
@@ -151,16 +148,8 @@ class FusedStager(nn.Module):
         return logits
 
     def forward_features(self, epochs: Tensor) -> Tensor:
-        """Give the features (N, D) of epochs (N, C, T), some at a time."""
-        present = ~epochs[..., 0].isnan()  # (N, C)
-        return torch.cat(
-            [
-                self.encoder.forward_features(few, there)
-                for few, there in zip(
-                    epochs.split(EPOCHS_AT_ONCE), present.split(EPOCHS_AT_ONCE), strict=True
-                )
-            ]
-        )
+        """Give the features (N, D) of epochs (N, C, T), the encoder's own."""
+        return self.encoder.forward_features(epochs, ~epochs[..., 0].isnan())
 
     def frozen(self) -> Iterator[tuple[str, Tensor]]:
         """Give all that training must not change: parameters, and the encoder's buffers."""
