@@ -29,20 +29,29 @@ BATCHES = 8
 MEMMAP = "`np.memmap`, fancy indexing, scaled"
 
 
-def write_shard(folder: Path, *, epochs: int, channels: list[str]) -> Path:
-    """Write a packed shard of noise as `pack` does; give its index.json."""
+def write_shard(
+    folder: Path, *, epochs: int, channels: list[str], first: int = 0, sparse: bool = False
+) -> Path:
+    """Write a packed shard of noise as `pack` does; give its index.json.
+
+    Recordings are numbered from `first`. Where `sparse`, the file has its size and holds zeros
+    that take no room on the disk.
+    """
     rng = np.random.default_rng(0)
     header = {"descr": "<i2", "fortran_order": False, "shape": (epochs, len(channels), T)}
     with (folder / "signals.npy").open("wb") as file:
         np.lib.format.write_array_header_1_0(file, header)
-        for begin in range(0, epochs, NIGHT):
+        for begin in range(0, 0 if sparse else epochs, NIGHT):
             size = (min(NIGHT, epochs - begin), len(channels), T)
             file.write(rng.integers(-2000, 2000, size, np.int16).data)
+        if sparse:
+            file.truncate(file.tell() + 2 * epochs * len(channels) * T)
     number = np.arange(epochs)
+    night = first + number // NIGHT
     columns = {
         "dataset": "noise",
-        "subject": [f"noise/S{row // NIGHT}" for row in number],
-        "recording": [f"S{row // NIGHT}" for row in number],
+        "subject": [f"noise/S{row}" for row in night],
+        "recording": [f"S{row}" for row in night],
         "epoch": (number % NIGHT).astype(np.int32),
         "onset_s": 30.0 * (number % NIGHT),
         **dict.fromkeys(("stage", "apnea", "hypopnea", "respiratory"), 0),
@@ -50,12 +59,19 @@ def write_shard(folder: Path, *, epochs: int, channels: list[str]) -> Path:
         **dict.fromkeys((f"{channel}_center" for channel in channels), 3.0),
         **dict.fromkeys((f"{channel}_gain" for channel in channels), 0.01),
     }
-    pl.DataFrame(columns).cast({pl.Float64: pl.Float32}).write_parquet(folder / "epochs.parquet")
+    types = {
+        **dict.fromkeys((f"{channel}_quality" for channel in channels), pl.UInt8),
+        **dict.fromkeys(("stage", "apnea", "hypopnea", "respiratory"), pl.Int8),
+        **dict.fromkeys((f"{channel}_center" for channel in channels), pl.Float32),
+        **dict.fromkeys((f"{channel}_gain" for channel in channels), pl.Float32),
+    }
+    pl.DataFrame(columns).cast(types).write_parquet(folder / "epochs.parquet")
     digest = hashlib.sha256((folder / "epochs.parquet").read_bytes()).hexdigest()
     index = folder / "index.json"
     content = {
         "channels": channels,
         "samples": T,
+        "sampling_rate": 100,
         "epochs": epochs,
         "sha256": {"epochs.parquet": digest},
     }

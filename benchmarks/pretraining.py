@@ -44,11 +44,18 @@ class Took(NamedTuple):
 
 
 def measure(
-    variant: str, *, preset: str, batch: int, threads: int, steps: int, device: str
+    variant: str,
+    *,
+    preset: str,
+    batch: int,
+    threads: int,
+    steps: int,
+    device: str,
+    program: Path = STEP,
 ) -> Took:
     """Run a variant in a process of its own."""
     command = [
-        sys.executable, str(STEP), variant, "--preset", preset, "--batch", str(batch),
+        sys.executable, str(program), variant, "--preset", preset, "--batch", str(batch),
         "--threads", str(threads), "--steps", str(steps), "--device", device,
     ]  # fmt: skip
     cost, printed = run(command, folder=ROOT)
@@ -57,10 +64,21 @@ def measure(
 
 
 def compare(
-    variants: Sequence[str], *, rounds: int, batch: int, preset: str, threads: int, steps: int
+    variants: Sequence[str],
+    *,
+    rounds: int,
+    batch: int,
+    preset: str,
+    threads: int,
+    steps: int,
+    device: str = "cpu",
+    program: Path = STEP,
 ) -> None:
     """Print a line for each variant; the first is what the others are compared with."""
-    how = {"preset": preset, "batch": batch, "threads": threads, "steps": steps, "device": "cpu"}
+    how = {
+        "preset": preset, "batch": batch, "threads": threads, "steps": steps, "device": device,
+        "program": program,
+    }  # fmt: skip
     took = [[measure(variant, **how) for variant in variants] for _ in range(rounds)]
     best = [Took(*map(min, zip(*of, strict=True))) for of in zip(*took, strict=True)]
     base = best[0]

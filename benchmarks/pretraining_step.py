@@ -50,14 +50,7 @@ def ours(preset: str, *, device: torch.device, precision: str) -> tuple[nn.Modul
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("variant", choices=["published", "float32", "bfloat16"])
-    parser.add_argument("--preset", required=True)
-    parser.add_argument("--batch", type=int, required=True)
-    parser.add_argument("--threads", type=int, required=True)
-    parser.add_argument("--steps", type=int, required=True)
-    parser.add_argument("--device", default="cpu")
-    options = parser.parse_args()
+    options = parse(__doc__)
     device = torch.device(options.device)
     torch.manual_seed(1)
     torch.set_num_threads(options.threads)
@@ -74,14 +67,35 @@ def main() -> None:
     else:
         [optimizer], _ = Pretraining(model, cfg=RECIPE, batches=1).configure_optimizers()
     epochs = torch.randn(options.batch, SAMPLES, device=device)
-    times = []
-    for _ in range(1 + options.steps):  # the first warms up
-        begin, before = time.perf_counter(), os.times()
+
+    def step() -> None:
         optimizer.zero_grad()
         loss(epochs).backward()
         if options.variant != "published":
             nn.utils.clip_grad_norm_(trained, RECIPE.gradient_clip)
         optimizer.step()
+
+    report(step, steps=options.steps, device=device)
+
+
+def parse(title: str | None) -> argparse.Namespace:
+    """Read what a variant is to be measured with."""
+    parser = argparse.ArgumentParser(description=title)
+    parser.add_argument("variant", choices=["published", "float32", "bfloat16"])
+    parser.add_argument("--preset", required=True)
+    parser.add_argument("--batch", type=int, required=True)
+    parser.add_argument("--threads", type=int, required=True)
+    parser.add_argument("--steps", type=int, required=True)
+    parser.add_argument("--device", default="cpu")
+    return parser.parse_args()
+
+
+def report(step: Callable[[], None], *, steps: int, device: torch.device) -> None:
+    """Take a training step some times and print the fastest, and the GPU's peak memory."""
+    times = []
+    for _ in range(1 + steps):  # the first warms up
+        begin, before = time.perf_counter(), os.times()
+        step()
         if device.type == "cuda":
             torch.cuda.synchronize()
         after = os.times()

@@ -199,6 +199,18 @@ def test_layout_of_the_published_sizes() -> None:
         assert shapes[name] == shape, name
 
 
+def test_the_benchmark_compares_models_of_the_same_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    step = importlib.import_module("fusion_step")
+    theirs, ours = step.published("tiny"), step.ours("tiny")
+    # Our positions are buffers, and there is no CLS token that nothing uses.
+    own = ("multimodal_encoder_pos_embed", "multimodal_decoder_pos_embed", "cls_token")
+    sizes = {name: values.numel() for name, values in theirs.named_parameters()}
+    assert sum(sizes.values()) - sum(map(sizes.__getitem__, own)) == sum(
+        values.numel() for values in ours.parameters()
+    )
+
+
 def edit(path: str, value: Any) -> Callable[[dict[str, Any]], None]:
     """Give a change of a checkpoint: set what `path` names, or delete it where None."""
 
