@@ -9,7 +9,7 @@ class Split(Section):
     """Subject-grouped folds; roles are written to `split/split.json` and read from there."""
 
     folds: int = Field(
-        4,
+        2,
         ge=1,
         description="Number of folds; each subject is a test subject in exactly one. With 1 nobody "
         "is, but for `external`: all train, or are validation subjects.",

@@ -13,7 +13,7 @@ from scipy.stats import rankdata
 from somnoflow.config.evaluate import Evaluate
 from somnoflow.evaluate.bootstrap import draw_subjects, percentile_interval
 from somnoflow.evaluate.confusion import agreement
-from somnoflow.evaluate.event_nights import Nights
+from somnoflow.evaluate.event_nights import SEVERITY, SEVERITY_NAMES, Nights
 from somnoflow.evaluate.metrics import rounded
 
 AGREEMENT = (
@@ -22,8 +22,6 @@ AGREEMENT = (
 )  # fmt: skip
 LIMITS = 1.96
 FEWEST = 3
-SEVERITY = (5.0, 15.0, 30.0)
-SEVERITY_NAMES = ("under 5", "5 to 15", "15 to 30", "30 and more")
 
 
 def agree_on_rate(nights: Nights, *, subject: np.ndarray, cfg: Evaluate) -> dict[str, Any]:

@@ -22,6 +22,9 @@ from somnoflow.io.table import read_table
 from somnoflow.stages import EPOCH_SECONDS
 
 NAN = float("nan")
+# Borders between the classes of the AHI (AASM): none, mild, moderate, severe.
+SEVERITY = (5.0, 15.0, 30.0)
+SEVERITY_NAMES = ("under 5", "5 to 15", "15 to 30", "30 and more")
 
 
 @dataclass(frozen=True)

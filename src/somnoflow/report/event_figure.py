@@ -7,7 +7,7 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from somnoflow.evaluate.event_agreement import SEVERITY
+from somnoflow.evaluate.event_nights import SEVERITY
 from somnoflow.report.figures import INK, STYLE, Picture, make_picture
 from somnoflow.report.label_figure import PALETTE
 from somnoflow.report.sources import Model
