@@ -8,12 +8,10 @@ from somnoflow.data.subsets import read_labels
 from somnoflow.entry import Input, Output, command
 from somnoflow.models.heads import write_knn, write_linear
 from somnoflow.tasks import TASKS
-from somnoflow.training.contexts import train_context
 from somnoflow.training.device import choose_device, prepare
 from somnoflow.training.embedded import read_labelled
 from somnoflow.training.history import write_history
 from somnoflow.training.probing import fit_knn, train_linear
-from somnoflow.training.resume import find_resume
 from somnoflow.training.roles import read_roles
 
 
@@ -39,6 +37,10 @@ def head(
     roles = read_roles(split, fold=fold)
     task, seen = TASKS[cfg.task], read_labels(labels)
     if isinstance(cfg.recipe, Context):
+        # Probes do without Lightning, which takes seconds to import.
+        from somnoflow.training.contexts import train_context  # noqa: PLC0415
+        from somnoflow.training.resume import find_resume  # noqa: PLC0415
+
         inputs = [embeddings, split, labels]
         kept = find_resume(resume, stage="head", name=name, fold=fold, settings=cfg, inputs=inputs)
         if not kept.finished:

@@ -13,7 +13,7 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import elu
+from torch.nn.functional import avg_pool2d, elu
 
 # Padding of every convolution of the branches, whatever its kernel: maps of kernels 5 and 7 shrink.
 PADDING = 1
@@ -49,7 +49,8 @@ class SqueezeExcitation(nn.Sequential):
 
     def forward(self, x: Tensor) -> Tensor:
         """Scale (B, C, F, W): each frame by itself."""
-        mean = x.mean(dim=-1).transpose(1, 2)  # (B, F, C)
+        # Pooling goes through memory in its order, which a mean over channels last does not.
+        mean = avg_pool2d(x, (1, x.shape[-1])).squeeze(-1).transpose(1, 2)  # (B, F, C)
         return x * super().forward(mean).transpose(1, 2)[..., None]
 
 
