@@ -18,7 +18,8 @@ from somnoflow.config.heads import HeadSlice, Knn, Linear
 from somnoflow.config.score import ScoreSlice
 from somnoflow.data.subsets import KEY, write_labels
 from somnoflow.io.digest import sha256_file
-from somnoflow.models.heads import KnnProbe, LinearProbe, load_head, write_knn, write_linear
+from somnoflow.models.heads import LinearProbe, load_head, write_linear
+from somnoflow.models.knn import KnnProbe, write_knn
 from somnoflow.models.weights import read_about, read_tensors, write_weights
 from somnoflow.tasks import TASKS
 from somnoflow.training.balance import chances, class_weights, draw

@@ -6,7 +6,8 @@ from somnoflow.config.context import Context
 from somnoflow.config.heads import HeadSlice, Linear
 from somnoflow.data.subsets import read_labels
 from somnoflow.entry import Input, Output, command
-from somnoflow.models.heads import write_knn, write_linear
+from somnoflow.models.heads import write_linear
+from somnoflow.models.knn import write_knn
 from somnoflow.tasks import TASKS
 from somnoflow.training.device import choose_device, prepare
 from somnoflow.training.embedded import read_labelled

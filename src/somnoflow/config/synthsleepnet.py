@@ -132,8 +132,9 @@ class SynthSleepNet(FusionRecipe):
         "`head: [EEG_C4, EOG_L]`.",
     )
     methods: list[HeadName | FusedName] = Field(
-        default=["linear", "lora-mamba2"],
-        description="Heads on the frozen embedding, and fine-tunings, `lora-<context module>`.",
+        default=["linear"],
+        description="Heads on the frozen embedding, and fine-tunings, `lora-<context module>`; "
+        "published: `linear` and `lora-mamba2`.",
     )
     tasks: list[TaskName] = Field(
         default=["staging", "apnea", "hypopnea"],

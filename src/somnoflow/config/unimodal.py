@@ -26,7 +26,7 @@ class UnimodalRecipe(Recipe):
     frame_step: float = Field(
         1.0, gt=0, description="Step between frames in seconds. Published: 1."
     )
-    passes: int = Field(4, ge=1, description="Passes over the epochs. Published: 20.")
+    passes: int = Field(3, ge=1, description="Passes over the epochs. Published: 20.")
     learning_rate: float = Field(
         1e-3, gt=0, description="AdamW's peak learning rate. Published: 1e-4."
     )

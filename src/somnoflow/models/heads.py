@@ -12,13 +12,11 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 import torch
-from sklearn.decomposition import PCA
-from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor, nn
 
 from somnoflow.models.context import CONTEXTS, ContextHead, mark_seen
 from somnoflow.models.layers import classifier
-from somnoflow.models.weights import fill, read_about, read_tensors, write_weights
+from somnoflow.models.weights import describe_head, fill, read_about, read_tensors, write_weights
 from somnoflow.tasks import TASKS, Task
 
 Floats = npt.NDArray[np.float32]
@@ -103,78 +101,10 @@ class LinearProbe(nn.Module):
         return logits.masked_fill(~self.seen, float("-inf")).softmax(dim=1).numpy()
 
 
-class KnnProbe:
-    """The share of each class among the nearest training epochs, on principal components.
-
-    Parameters
-    ----------
-    mean, components
-        Of the principal component analysis: (D,) and (P, D).
-    features, targets
-        Training epochs: (N, P), and the numbers of their classes (N,).
-    neighbours
-        How many vote.
-    task
-        What is asked, a key of `TASKS`.
-    """
-
-    def __init__(
-        self,
-        *,
-        mean: Floats,
-        components: Floats,
-        features: Floats,
-        targets: npt.NDArray[np.int64],
-        neighbours: int,
-        task: str = "staging",
-    ) -> None:
-        self.task = TASKS[task]
-        self.mean = mean
-        self.components = components
-        self.features = features
-        self.targets = targets
-        self.neighbours = neighbours
-        self._vote = KNeighborsClassifier(n_neighbors=neighbours).fit(features, targets)
-
-    @classmethod
-    def fit(
-        cls,
-        embeddings: Floats,
-        targets: npt.NDArray[np.int64],
-        *,
-        components: int,
-        neighbours: int,
-        task: str = "staging",
-    ) -> "KnnProbe":
-        """Fit on embeddings (N, D) and classes (N,); few epochs give fewer components."""
-        # This solver has no random part, and its time grows with N only linearly.
-        pca = PCA(n_components=min(components, *embeddings.shape), svd_solver="covariance_eigh")
-        pca.fit(embeddings)
-        mean, axes = pca.mean_.astype(np.float32), pca.components_.astype(np.float32)
-        return cls(
-            mean=mean,
-            components=axes,
-            features=(embeddings - mean) @ axes.T,
-            targets=targets,
-            neighbours=min(neighbours, len(targets)),
-            task=task,
-        )
-
-    def predict_proba(
-        self, embeddings: Floats, starts: Flags | None = None, *, stride: int = 1
-    ) -> Floats:
-        """Give the probabilities (N, K) of the classes of epochs (N, D)."""
-        probabilities = np.zeros((len(embeddings), len(self.task.classes)), np.float32)
-        if len(embeddings):
-            votes = self._vote.predict_proba((embeddings - self.mean) @ self.components.T)
-            probabilities[:, self._vote.classes_] = votes
-        return probabilities
-
-
 def write_linear(path: Path, probe: LinearProbe, about: Mapping[str, Any]) -> None:
     """Write a linear probe and what is worth knowing about it."""
     about = {
-        **_describe(probe, name="linear"),
+        **describe_head("linear", task=probe.task),
         "dimension": probe.dimension,
         "dropout": probe.dropout,
         "hidden": list(probe.hidden),
@@ -183,35 +113,14 @@ def write_linear(path: Path, probe: LinearProbe, about: Mapping[str, Any]) -> No
     write_weights(path, probe.state_dict(), about)
 
 
-def write_knn(path: Path, probe: KnnProbe) -> None:
-    """Write a nearest-neighbours probe: arrays, no pickle."""
-    arrays = {
-        "mean": probe.mean,
-        "components": probe.components,
-        "features": probe.features,
-        "stages": probe.targets,  # the name of files from before there were other tasks
-    }
-    about = {
-        **_describe(probe, name="knn"),
-        "dimension": len(probe.mean),
-        "neighbours": probe.neighbours,
-    }
-    write_weights(path, {name: torch.from_numpy(array) for name, array in arrays.items()}, about)
-
-
 def describe_context(head: ContextHead, about: Mapping[str, Any]) -> dict[str, Any]:
     """Give the description that stands with a context head's weights and that it is built from."""
     return {
-        **_describe(head, name=head.architecture["context"]),
+        **describe_head(head.architecture["context"], task=head.task),
         "dimension": head.dimension,
         "architecture": head.architecture,
         **about,
     }
-
-
-def _describe(head: Head, *, name: str) -> dict[str, Any]:
-    task = head.task
-    return {"kind": "head", "head": name, "task": task.name, "classes": list(task.classes)}
 
 
 def write_context(path: Path, head: ContextHead, about: Mapping[str, Any]) -> None:
@@ -235,6 +144,8 @@ def load_head(path: Path, *, dimension: int) -> Head:
             f"{path} was trained on embeddings of {about['dimension']} values, found {dimension}"
         )
     if about["head"] == "knn":
+        from somnoflow.models.knn import KnnProbe  # noqa: PLC0415 - takes seconds
+
         arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
         arrays["targets"] = arrays.pop("stages")
         return KnnProbe(**arrays, neighbours=about["neighbours"], task=_task(about))

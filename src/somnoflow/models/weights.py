@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from somnoflow.models.errors import WeightsError
+from somnoflow.tasks import Task
 
 KEY = "somnoflow"
 FORMAT = 1
@@ -26,6 +27,11 @@ def write_weights(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str,
     whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     # Not save_file: what it writes is for its owner alone to read, whatever the folder's custom is.
     path.write_bytes(save(whole, metadata={KEY: text}))
+
+
+def describe_head(name: str, *, task: Task) -> dict[str, Any]:
+    """Give how the description of every head begins: what it is, and what it is asked."""
+    return {"kind": "head", "head": name, "task": task.name, "classes": list(task.classes)}
 
 
 def read_about(path: Path, *, kind: str | tuple[str, ...]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import torch
 
 from somnoflow.data.packed import Rows
-from somnoflow.models.heads import KnnProbe
+from somnoflow.models.knn import KnnProbe
 from somnoflow.models.neuronet import NeuroNet
 from somnoflow.tasks import TASKS
 from somnoflow.training.encoding import embed_rows

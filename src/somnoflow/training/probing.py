@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from somnoflow.config.heads import Knn, Linear
-from somnoflow.models.heads import KnnProbe, LinearProbe
+from somnoflow.models.heads import LinearProbe
+from somnoflow.models.knn import KnnProbe
 from somnoflow.training.balance import chances, class_weights, draw
 from somnoflow.training.embedded import Labelled
 from somnoflow.training.seeds import MASKS, ORDER, WEIGHTS, numpy_generator, seed_of
