@@ -54,11 +54,8 @@ def test_epoch_counts_are_the_publishers(finished: Project, real_data: Path) -> 
 
 def test_every_epoch_is_judged_or_counted_as_not(finished: Project, real_data: Path) -> None:
     epochs = sum(int(row["epochs"]) for row in read_table(real_data / "ucddb/recordings.tsv"))
-    metrics = (
-        finished.folder
-        / RESULTS
-        / "metrics/neuronet/EEG_C4/linear/task=staging/labels=all/metrics.json"
-    )
+    model = "neuronet/EEG_C4/linear/task=staging/labels=all"
+    metrics = finished.folder / RESULTS / "metrics" / model / "metrics.json"
     counts = json.loads(metrics.read_text(encoding="utf-8"))["counts"]
     assert counts["epochs"] == epochs
     assert counts["scored"] + counts["unscored"] + counts["unusable"] == epochs
