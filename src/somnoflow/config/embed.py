@@ -6,7 +6,7 @@ from somnoflow.config.base import Section
 
 
 class EmbedSlice(Section):
-    """The name of what the encoder reads: a channel, a modality or a fusion."""
+    """What one embed job needs: `channel` names what the encoder reads, or a fusion."""
 
     channel: str
     batch_size: int = Field(256, ge=1, description="Epochs per forward pass.")

@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from somnoflow.config.balance import Balance
 from somnoflow.config.base import Section
 from somnoflow.config.context import SCORE_STRIDE, Context, ContextName, require_score_stride
-from somnoflow.config.tasks import TaskName
+from somnoflow.config.tasks import TASK_CHOICES, TaskName
 
 ProbeName = Literal["linear", "knn"]
 HeadName = ProbeName | ContextName
@@ -45,8 +45,8 @@ class Heads(Section):
     tasks: list[TaskName] = Field(
         default=["staging"],
         min_length=1,
-        description="What heads and fine-tunings on NeuroNet and on tables of features are asked "
-        "for: `staging`, `apnea`, `hypopnea`, or any of the two, `respiratory`.",
+        description="What heads and fine-tunings on NeuroNet are asked for: "
+        f"{TASK_CHOICES}. Heads on tables of features are asked for `staging` alone.",
     )
     linear: Linear = Linear()
     knn: Knn = Knn()

@@ -7,7 +7,7 @@ from somnoflow.config.tasks import TaskName
 
 
 class ScoreSlice(Section):
-    """How a night is cut into windows; probes, which see one epoch, do not look at it."""
+    """What one scoring job needs; probes, which see one epoch, do not look at `stride`."""
 
     task: TaskName
     stride: int = Field(ge=1, description="Step between windows in epochs.")

@@ -10,7 +10,7 @@ from somnoflow.config.finetune import FinetuneRecipe
 from somnoflow.config.heads import HeadName, Linear
 from somnoflow.config.precision import Precision
 from somnoflow.config.signals import Channel
-from somnoflow.config.tasks import TaskName
+from somnoflow.config.tasks import TASK_CHOICES, TaskName
 
 SYNTHSLEEPNET = "synthsleepnet"
 LORA = "lora"
@@ -25,7 +25,9 @@ class Lora(Section):
     alpha: float = Field(
         16, gt=0, description="Scale of the update, over the root of the rank. Published: 16."
     )
-    dropout: float = Field(0.05, ge=0, lt=1, description="Dropout before the update.")
+    dropout: float = Field(
+        0.05, ge=0, lt=1, description="Dropout before the update. Published: 0.05."
+    )
 
 
 class TuningLora(Lora):
@@ -43,11 +45,14 @@ class FusionRecipe(Section):
         "tiny", description="Size of the fusion: `tiny` for laptops and tests, or as `published`."
     )
     mask_ratio: float = Field(
-        0.4, gt=0, lt=1, description="Share of each modality's frames hidden. Published: 0.4."
+        0.4,
+        gt=0,
+        lt=1,
+        description="Share of each channel's frames that is hidden. Published: 0.4.",
     )
     stop_gradient: bool = Field(
         False,
-        description="Take the modalities' tokens as a fixed target of the prediction. Published: "
+        description="Take the channels' tokens as a fixed target of the prediction. Published: "
         "no, the adapters are trained by their own target.",
     )
     temperature: float = Field(
@@ -58,8 +63,8 @@ class FusionRecipe(Section):
         0.2,
         ge=0,
         lt=1,
-        description="Chance that a channel of an epoch is left out in training, at least one "
-        "stays: so that recordings without it can be scored. Published: 0.",
+        description="Chance that a channel of an epoch is left out in training, so that "
+        "recordings without it can be scored; at least one stays. Published: 0.",
     )
     lora: Lora = Lora()
     passes: int = Field(6, ge=1, description="Passes over the epochs. Published: 100.")
@@ -88,6 +93,9 @@ class DeepLinear(Linear):
     learning_rate: float = Field(
         1e-3, gt=0, description="AdamW's peak learning rate. Published: 2e-4."
     )
+    dropout: float = Field(
+        0.5, ge=0, lt=1, description="Dropout after each hidden layer. Published: 0.5."
+    )
     hidden: list[Annotated[float, Field(gt=0)]] = Field(
         default=[0.5, 0.5],
         description="Sizes of the hidden layers, as parts of the embedding's. Published: 256 and "
@@ -113,7 +121,9 @@ class FusedFinetune(FinetuneRecipe):
         2.0, ge=0, description="Largest gradient norm; 0 switches clipping off. Published: 2."
     )
     accumulate: int = Field(
-        1, ge=1, description="Batches of windows for one optimiser step. Published: 4 of 32."
+        1,
+        ge=1,
+        description="Batches whose gradients are added up for one optimiser step. Published: 4.",
     )
     lora: TuningLora = TuningLora()
 
@@ -124,7 +134,7 @@ class SynthSleepNet(FusionRecipe):
     channels: list[Channel] = Field(
         default=["EEG_C4", "EOG_L", "EMG_CHIN", "ECG"],
         description="Channels to fuse, of any modalities that `unimodal.channels` trains encoders "
-        "for; the model is called `all`. None (`[]`) switches it off.",
+        "for; the model is called `all`. None (`[]`) and no `others`: no SynthSleepNet.",
     )
     others: dict[str, list[Channel]] = Field(
         default={},
@@ -133,13 +143,12 @@ class SynthSleepNet(FusionRecipe):
     )
     methods: list[HeadName | FusedName] = Field(
         default=["linear"],
-        description="Heads on the frozen embedding, and fine-tunings, `lora-<context module>`; "
-        "published: `linear` and `lora-mamba2`.",
+        description="Heads on the frozen embedding, named as in `heads.names`, and fine-tunings, "
+        "`lora-<context module>`. Published: `linear` and `lora-mamba2`.",
     )
     tasks: list[TaskName] = Field(
         default=["staging", "apnea", "hypopnea"],
-        description="What they are asked for: `staging`, `apnea`, `hypopnea`, or any of the two, "
-        "`respiratory`.",
+        description=f"What they are asked for: {TASK_CHOICES}.",
     )
     linear: DeepLinear = DeepLinear()
     finetune: FusedFinetune = FusedFinetune()
@@ -202,7 +211,7 @@ class FuseSlice(Section):
 
 
 class FusedFinetuneSlice(Section):
-    """What one finetune job of SynthSleepNet needs."""
+    """What one finetune_fused job needs."""
 
     name: str
     task: TaskName
@@ -211,6 +220,6 @@ class FusedFinetuneSlice(Section):
 
 
 class AblateSlice(Section):
-    """How the modalities are left out."""
+    """What one ablate job needs."""
 
     batch_size: int = Field(256, ge=1, description="Epochs per forward pass.")

@@ -3,3 +3,5 @@
 from typing import Literal
 
 TaskName = Literal["staging", "apnea", "hypopnea", "respiratory"]
+# For descriptions of options.
+TASK_CHOICES = "`staging`, `apnea`, `hypopnea`, or `respiratory`, which is either of the two events"

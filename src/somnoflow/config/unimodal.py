@@ -8,7 +8,7 @@ from pydantic import Field
 from somnoflow.config.heads import HeadName
 from somnoflow.config.pretrain import Preset, Recipe
 from somnoflow.config.signals import Channel, Modality
-from somnoflow.config.tasks import TaskName
+from somnoflow.config.tasks import TASK_CHOICES, TaskName
 
 UNIMODAL = "unimodal"
 
@@ -45,12 +45,12 @@ class Unimodal(UnimodalRecipe):
     )
     heads: list[HeadName] = Field(
         default=["linear"],
-        description="Heads to train on each encoder alone, beside SynthSleepNet.",
+        description="Heads to train on each encoder alone, beside SynthSleepNet; `linear` is "
+        "trained as `synthsleepnet.linear` says, the others as `heads` does.",
     )
     tasks: list[TaskName] = Field(
         default=[],
-        description="What these heads are asked for: `staging`, `apnea`, `hypopnea`, or any of "
-        "the two, `respiratory`; none: no heads.",
+        description=f"What these heads are asked for: {TASK_CHOICES}. None (`[]`): no heads.",
     )
 
     @property
