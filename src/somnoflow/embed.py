@@ -158,7 +158,10 @@ def find_recordings(given: Sequence[Path]) -> list[Path]:
         names = [name for name in files_below(path) if not name.endswith("/")]
         below = [path / name for name in names if recognise(path / name).role == "recording"]
         if not below:
-            raise ConfigError(f"{path} holds {len(names)} files, and no recording is among them")
+            raise ConfigError(
+                f"{path} holds {len(names)} files, and no recording is among them. Wanted: EDF, "
+                f"BDF, FIF or BrainVision; see what it holds with: somnoflow inspect {path}"
+            )
         found += below
     return found
 
@@ -211,7 +214,7 @@ def _load(path: Path) -> ModalityEncoder | SynthSleepNet:
     if model.samples != EPOCH_SECONDS * model.sampling_rate:
         raise WeightsError(
             f"{path} reads epochs of {model.samples / model.sampling_rate:g} s, wanted "
-            f"{EPOCH_SECONDS} s"
+            f"{EPOCH_SECONDS} s: epochs are cut at this length"
         )
     return model
 

@@ -64,10 +64,12 @@ def read_ablation(paths: Sequence[Path]) -> Ablation:
     """
     frames = []
     tested: dict[str, Path] = {}
+    files: dict[str, Path] = {}  # one that has them, for messages
     for path in paths:
         frame = scan_columns(path, columns=COLUMNS, remake=REMAKE).collect()
         _check_rows(frame, path)
         note_tested(frame["subject"].unique(), path=path, tested=tested)
+        files.update(dict.fromkeys(frame["modalities"].unique(), path))
         frames.append(frame)
     whole = pl.concat(frames) if frames else pl.DataFrame(schema=dict.fromkeys(COLUMNS, pl.Int8))
     if whole.is_empty():
@@ -75,9 +77,9 @@ def read_ablation(paths: Sequence[Path]) -> Ablation:
             f"no row in {len(paths)} file(s) of counts, wanted at least one test epoch with a "
             "stage. Look at the split, each fold needs test subjects, and at their scoring."
         )
-    names: list[str] = whole["modalities"].unique().sort().to_list()
+    names = sorted(files)
     modalities = tuple(max(names, key=lambda name: name.count(JOINT)).split(JOINT))
-    subsets = {name: _subset(name, modalities, paths[0]) for name in names}
+    subsets = {name: _subset(name, modalities, files[name]) for name in names}
     order = sorted(
         set(subsets.values()),
         key=lambda subset: (-len(subset), [modalities.index(name) for name in subset]),

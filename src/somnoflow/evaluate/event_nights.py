@@ -124,7 +124,10 @@ def read_ahi(path: Path) -> dict[tuple[str, str], float]:
                 "nothing. Make it again with the rule index."
             ) from error
         if value < 0:
-            raise ValueError(f"{path}: AHI of {row['recording']} is {value:g}, wanted 0 or more.")
+            raise ValueError(
+                f"{path}: AHI of {row['recording']} is {value:g}, wanted 0 or more. Make it again "
+                "with the rule index."
+            )
         known[row["dataset"], row["recording"]] = value
     return known
 

@@ -34,6 +34,8 @@ class NeighboursProbe:
         Epochs of the labelled training and of the validation subjects.
     seed
         Of the sample of training epochs, the same in every pass.
+    section
+        The encoder's section of the configuration, for messages.
     device
         Where the encoder computes.
 
@@ -43,14 +45,22 @@ class NeighboursProbe:
         When either have fewer than 2 scored epochs.
     """
 
-    def __init__(self, train: Epochs, val: Epochs, *, seed: int, device: torch.device) -> None:
+    def __init__(
+        self,
+        train: Epochs,
+        val: Epochs,
+        *,
+        seed: int,
+        device: torch.device,
+        section: str = "pretrain",
+    ) -> None:
         self._train, self._val, self._device = train, val, device
         rows, self._val_rows = train.rows(scored=True), val.rows(scored=True)
         if min(len(rows), len(self._val_rows)) < 2:
             raise TrainingError(
-                f"pretrain.choose_by is 'knn', but the training subjects have {len(rows)} scored "
+                f"{section}.choose_by is 'knn', but the training subjects have {len(rows)} scored "
                 f"usable epochs of {train.channels[0]} and the validation subjects "
-                f"{len(self._val_rows)}, wanted at least 2 of each. Set pretrain.choose_by to "
+                f"{len(self._val_rows)}, wanted at least 2 of each. Set {section}.choose_by to "
                 "'loss', which needs no labels"
             )
         order = numpy_generator(seed, NEIGHBOURS).permutation(rows)

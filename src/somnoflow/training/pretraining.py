@@ -74,7 +74,10 @@ def train(rank: Rank, *, job: Job[PretrainSlice]) -> None:
     score = None
     if recipe.choose_by == "knn":
         labelled = epochs.only(job.roles.train)
-        score = NeighboursProbe(labelled, val, seed=recipe.seed, device=job.device).macro_f1
+        probe = NeighboursProbe(
+            labelled, val, seed=recipe.seed, device=job.device, section=job.section
+        )
+        score = probe.macro_f1
     rows, val_rows = usable_rows(pretrained, val, otherwise=WITHOUT[job.section])
     order, val_batches = make_batches(rows, val_rows, cfg=recipe, section=job.section, rank=rank)
     log_epochs(pretrained=pretrained, val=val, rows=rows, val_rows=val_rows, batches=len(order))

@@ -40,9 +40,11 @@ def train_linear(
     train, val
         Labelled usable epochs of the training and of the validation subjects.
     cfg
-        Section `heads.linear`. AdamW with a cosine over the passes, as published.
+        Section `heads.linear` or `synthsleepnet.linear`. AdamW with a cosine over the passes, as
+        published.
     hidden
-        Sizes of the hidden layers as parts of D; NeuroNet's probe where None.
+        Sizes of the hidden layers as parts of D, of `synthsleepnet.linear`; NeuroNet's probe where
+        None.
     keep
         Called with the probe and the number of the pass whenever it is the best so far; writes it
         to disk, so that what is deployed is what was chosen (defect N3).
@@ -52,13 +54,14 @@ def train_linear(
     One row of training.csv per pass.
     """
     task, chosen_column = train.task, chosen_by(train.task)
+    section = "heads.linear" if hidden is None else "synthsleepnet.linear"
     require_targets(train.targets, task=task, role="training", of=train.of)
     require_targets(val.targets, task=task, role="validation")
     batch_size = min(cfg.batch_size, len(train))
     if batch_size < cfg.batch_size:
         log.warning(
-            "%d labelled epochs are fewer than heads.linear.batch_size = %d: batches of %d",
-            len(train), cfg.batch_size, batch_size,
+            "%d labelled epochs are fewer than %s.batch_size = %d: batches of %d",
+            len(train), section, cfg.batch_size, batch_size,
         )  # fmt: skip
     chance = chances(train.targets, sampling=cfg.sampling)
     weights = class_weights(train.targets, kind=cfg.class_weights, classes=len(task.classes))
@@ -83,6 +86,11 @@ def train_linear(
             train_loss = _train_pass(
                 probe, optimizer, train=train, order=order, batch_size=batch_size, weights=weights
             )
+            if not np.isfinite(train_loss):
+                raise ValueError(
+                    f"loss of the linear probe is {train_loss} in pass {number}: lower "
+                    f"{section}.learning_rate (now {cfg.learning_rate:g})"
+                )
             schedule.step()
             row = {"pass": number, "train_loss": train_loss, **_validate(probe, val)}
             rows.append(row)
@@ -107,6 +115,7 @@ def _train_pass(
     batch_size: int,
     weights: Tensor | None,
 ) -> float:
+    """Train for one pass over the rows of `order`; give the mean loss of its batches."""
     probe.train()
     losses = []
     # A last batch that is not whole is left out, as published; its epochs differ in each pass.
@@ -121,10 +130,7 @@ def _train_pass(
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
-    mean = float(np.mean(losses))
-    if not np.isfinite(mean):
-        raise ValueError(f"loss of the linear probe is {mean}: lower heads.linear.learning_rate")
-    return mean
+    return float(np.mean(losses))
 
 
 @torch.inference_mode()
