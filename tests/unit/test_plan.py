@@ -141,7 +141,7 @@ def test_the_plan_imports_nothing_heavy() -> None:
 FUSED: dict[str, Any] = {
     "datasets": ["simulated"],
     "unimodal": {"tasks": ["staging"]},
-    "synthsleepnet": {"tasks": ["staging", "apnea"]},
+    "synthsleepnet": {"methods": ["linear", "lora-mamba2"], "tasks": ["staging", "apnea"]},
     "label_efficiency": {"methods": ["linear"], "encoders": ["neuronet", "synthsleepnet"]},
 }
 
