@@ -240,21 +240,55 @@ class WindowHead(nn.Module):
 
     Parameters
     ----------
+    dimension
+        D.
+    context
+        Context module, a key of `CONTEXTS`.
+    width, dropout
+        Of the layers of a subclass.
+    input_dropout
+        Of single features, before the first layer.
     window
-        L, the epochs of a window that `predict_proba` cuts; `forward` takes any L.
+        L, the epochs of a window that `predict_proba` cuts. Published: 20. `forward` takes any L.
     seen
         Classes that the training epochs have; the others get probability 0. All where None.
     task
         What is asked, a key of `TASKS`.
+
+    Attributes
+    ----------
+    architecture : dict
+        The arguments but for `seen`, which is part of the state.
     """
 
     seen: Tensor
 
-    def __init__(self, *, window: int, seen: npt.NDArray[np.int64] | None, task: str) -> None:
+    def __init__(
+        self,
+        dimension: int,
+        *,
+        context: str,
+        width: int,
+        dropout: float,
+        input_dropout: float,
+        window: int,
+        seen: npt.NDArray[np.int64] | None,
+        task: str,
+    ) -> None:
         super().__init__()
+        self.architecture: dict[str, Any] = {
+            "dimension": dimension,
+            "context": context,
+            "width": width,
+            "dropout": dropout,
+            "input_dropout": input_dropout,
+            "window": window,
+            "task": task,
+        }
         self.task = TASKS[task]
         self.window = window
         self.register_buffer("seen", mark_seen(self.task, seen))
+        self.input_dropout = nn.Dropout(input_dropout)
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """Map logits (..., K) to probabilities; a class that training never saw has 0."""
@@ -318,17 +352,8 @@ class ContextHead(WindowHead):
     input_dropout
         Of single features, before the first layer, for features that are many and alike.
         Published: 0.
-    window
-        L, the epochs of a window that `predict_proba` cuts. Published: 20. `forward` takes any L.
-    seen
-        Classes that the training epochs have; the others get probability 0. All where None.
-    task
-        What is asked, a key of `TASKS`.
-
-    Attributes
-    ----------
-    architecture : dict
-        The arguments but for `seen`, which is part of the state.
+    window, seen, task
+        As in `WindowHead`.
     """
 
     def __init__(
@@ -343,18 +368,17 @@ class ContextHead(WindowHead):
         seen: npt.NDArray[np.int64] | None = None,
         task: str = "staging",
     ) -> None:
-        super().__init__(window=window, seen=seen, task=task)
-        self.architecture: dict[str, Any] = {
-            "dimension": dimension,
-            "context": context,
-            "width": width,
-            "dropout": dropout,
-            "input_dropout": input_dropout,
-            "window": window,
-            "task": task,
-        }
+        super().__init__(
+            dimension,
+            context=context,
+            width=width,
+            dropout=dropout,
+            input_dropout=input_dropout,
+            window=window,
+            seen=seen,
+            task=task,
+        )
         self.dimension = dimension
-        self.input_dropout = nn.Dropout(input_dropout)
         self.embed_layer = nn.Sequential(
             nn.Linear(dimension, width),
             nn.BatchNorm1d(width),

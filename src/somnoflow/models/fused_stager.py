@@ -50,11 +50,6 @@ class FusedHead(WindowHead):
         Of single features. Published: 0.
     window, seen, task
         As in `WindowHead`.
-
-    Attributes
-    ----------
-    architecture : dict
-        The arguments but for `seen`, which is part of the state.
     """
 
     def __init__(
@@ -69,17 +64,16 @@ class FusedHead(WindowHead):
         seen: npt.NDArray[np.int64] | None = None,
         task: str = "staging",
     ) -> None:
-        super().__init__(window=window, seen=seen, task=task)
-        self.architecture: dict[str, Any] = {
-            "dimension": dimension,
-            "context": context,
-            "width": width,
-            "dropout": dropout,
-            "input_dropout": input_dropout,
-            "window": window,
-            "task": task,
-        }
-        self.input_dropout = nn.Dropout(input_dropout)
+        super().__init__(
+            dimension,
+            context=context,
+            width=width,
+            dropout=dropout,
+            input_dropout=input_dropout,
+            window=window,
+            seen=seen,
+            task=task,
+        )
         self.context = build_context(context, dimension)
         self.fc = classifier(
             (dimension, width, width), classes=len(self.task.classes), dropout=dropout

@@ -1,4 +1,4 @@
-"""The optimiser of every training: AdamW, and a learning rate that rises and falls by the step."""
+"""The optimiser of every training: AdamW, its learning rate by the step, accumulated batches."""
 
 import math
 from typing import Any
@@ -37,6 +37,25 @@ def adamw(
         optimizer, lambda step: rate_factor(step, steps=steps, warmup=warmup)
     )
     return [optimizer], [{"scheduler": schedule, "interval": "step"}]
+
+
+def accumulation_weight(batch_idx: int, *, accumulate: int, batches: int) -> float:
+    """Give what a batch's loss is multiplied by before Lightning divides it by `accumulate`.
+
+    The last group of a pass can have fewer batches; it is a step of its own, with the mean
+    gradient of those that it has.
+
+    Parameters
+    ----------
+    batch_idx
+        Which batch of the pass, from 0.
+    accumulate
+        Batches whose gradients are added up for one optimiser step.
+    batches
+        Batches of a pass.
+    """
+    first = batch_idx - batch_idx % accumulate
+    return accumulate / min(accumulate, batches - first)
 
 
 def rate_factor(step: int, *, steps: int, warmup: float) -> float:

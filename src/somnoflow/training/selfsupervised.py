@@ -19,7 +19,7 @@ from somnoflow.training.curves import Curves
 from somnoflow.training.device import choose_precision
 from somnoflow.training.distributed import ALONE, Rank, gather, total
 from somnoflow.training.errors import TrainingError
-from somnoflow.training.optimizing import adamw
+from somnoflow.training.optimizing import accumulation_weight, adamw
 from somnoflow.training.reading import Epochs
 from somnoflow.training.resume import Choice, PassCheckpoints, Resume
 from somnoflow.training.roles import Roles, require_subjects
@@ -107,11 +107,7 @@ class SelfSupervised(pl.LightningModule, Generic[Batch]):
         self._forget("train")
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Give what a batch adds to its optimiser step.
-
-        Lightning divides by `accumulate`. The last group of a pass can have fewer batches; it is
-        a step of its own, with the mean gradient of those that it has.
-        """
+        """Give what a batch adds to its optimiser step, as `accumulation_weight`."""
         epochs = self.size(batch)
         self._rate = self.trainer.optimizers[0].param_groups[0]["lr"]
         noise = self._noise(epochs * self.rank.of, MASKS, self.current_epoch, batch_idx)
@@ -129,12 +125,9 @@ class SelfSupervised(pl.LightningModule, Generic[Batch]):
             )
         self._group.append(loss)
         self.log("loss", loss, prog_bar=True, logger=False, batch_size=epochs)
-        weight: float = self.cfg.accumulate / self._group_size(batch_idx)
-        return losses.total * weight
-
-    def _group_size(self, batch_idx: int) -> int:
-        first = batch_idx - batch_idx % self.cfg.accumulate
-        return min(self.cfg.accumulate, self.batches - first)
+        return losses.total * accumulation_weight(
+            batch_idx, accumulate=self.cfg.accumulate, batches=self.batches
+        )
 
     def on_train_batch_end(self, *_: Any) -> None:
         """Add the mean loss of a step's batches to the curves."""

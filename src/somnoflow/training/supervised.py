@@ -27,7 +27,7 @@ from somnoflow.data.windows import average, cut_windows, pad, run_starts
 from somnoflow.tasks import UNKNOWN, Task
 from somnoflow.training.balance import Rows, Targets, chances, class_weights, draw
 from somnoflow.training.errors import TrainingError
-from somnoflow.training.optimizing import adamw
+from somnoflow.training.optimizing import accumulation_weight, adamw
 from somnoflow.training.resume import Choice, PassCheckpoints
 from somnoflow.training.seeds import MASKS, ORDER, numpy_generator, seed_of
 from somnoflow.training.trainer import run_passes
@@ -290,8 +290,7 @@ class Supervised(pl.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Give the loss of a batch: the mean over its epochs that have a label, weighted.
 
-        Lightning divides by `accumulate`. The last group of a pass can have fewer batches; it is
-        a step of its own, with the mean gradient of those that it has.
+        Times `accumulation_weight`.
         """
         self._rate = self.trainer.optimizers[0].param_groups[0]["lr"]
         # Dropout depends on pass and step alone. Seeding once a pass is not enough: where the data
@@ -311,8 +310,9 @@ class Supervised(pl.LightningModule):
         self._loss = self._loss.to(loss.device) + loss.detach().double() * weight
         self._weight = self._weight.to(loss.device) + weight
         self.log("loss", loss.detach(), prog_bar=True, batch_size=len(batch.targets))
-        first = batch_idx - batch_idx % self.accumulate
-        return loss * (self.accumulate / min(self.accumulate, self.batches - first))
+        return loss * accumulation_weight(
+            batch_idx, accumulate=self.accumulate, batches=self.batches
+        )
 
     def on_validation_epoch_start(self) -> None:
         """Forget the predictions of the last pass."""
