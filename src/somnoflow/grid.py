@@ -68,9 +68,8 @@ class Encoder:
 
 def encoders(config: Config) -> list[Encoder]:
     """Give all encoders that are pre-trained; those of single modalities before their fusions."""
-    single = config.unimodal.modalities if config.synthsleepnet.fusions else {}
-    if config.unimodal.tasks:
-        single = config.unimodal.modalities
+    needed = config.synthsleepnet.fusions or config.unimodal.tasks
+    single = config.unimodal.modalities if needed else {}
     return [
         *(
             Encoder(name, channel)

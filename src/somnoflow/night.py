@@ -21,7 +21,7 @@ from somnoflow.inspect.naming import split_suffix
 from somnoflow.io.parquet import ChannelEpochs
 from somnoflow.signals.quality import UNUSABLE
 from somnoflow.stages import EPOCH_SECONDS
-from somnoflow.tasks import UNKNOWN
+from somnoflow.tasks import LABELS, UNKNOWN
 
 COMMON_NAMES = Reading(guess_channels=True)
 SIGNALS = Signals()
@@ -192,14 +192,13 @@ def _table(
     present: npt.NDArray[np.bool_],
     quality: npt.NDArray[np.uint8],
 ) -> pl.DataFrame:
-    labels = ("stage", "apnea", "hypopnea", "respiratory")
     table = pl.DataFrame({"onset_s": onset_s}).select(
         pl.lit("").alias("dataset"),
         pl.lit("").alias("subject"),
         pl.lit(recording).alias("recording"),
         pl.int_range(pl.len(), dtype=pl.Int32).alias("epoch"),
         "onset_s",
-        *(pl.lit(UNKNOWN, pl.Int8).alias(name) for name in labels),
+        *(pl.lit(UNKNOWN, pl.Int8).alias(name) for name in LABELS),
     )
     return table.with_columns(
         quality=pl.Series(np.bitwise_or.reduce(quality, axis=1).astype(np.uint16)),

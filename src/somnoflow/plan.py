@@ -174,18 +174,18 @@ class Plan:
         ]
 
     def ablations(self) -> list[str]:
-        """Give the results of leaving modalities out of each fusion whose stages are scored."""
+        """Give the metrics by subset of modalities of each fusion whose stages a probe scores."""
         return [self.paths.ablation.format(channel=name) for name in self._ablated()]
 
     def ablated(self, wildcards: Wildcards) -> list[str]:
-        """Give what one fusion's modalities left out are judged by, one file per fold."""
+        """Give the counts that the metrics of one fusion are made from, one file per fold."""
         return [
             self.paths.ablated.format(channel=wildcards["channel"], fold=fold)
             for fold in range(self.config.split.folds)
         ]
 
     def ablated_head(self, wildcards: Wildcards) -> str:
-        """Give the head that stages are scored with when modalities are left out."""
+        """Give the probe that scores the stages of every subset of a fusion's modalities."""
         row = ModelRow(SYNTHSLEEPNET, wildcards["channel"], "linear", "staging", ALL)
         return self.paths.head.format(**row.wildcards, fold=wildcards["fold"])
 

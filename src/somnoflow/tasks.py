@@ -48,3 +48,5 @@ TASKS = {
     "hypopnea": _event("hypopnea"),
     "respiratory": _event("respiratory"),
 }
+# Columns of the epoch tables that hold the tasks' answers.
+LABELS = tuple(task.column for task in TASKS.values())

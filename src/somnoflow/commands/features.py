@@ -19,7 +19,7 @@ from somnoflow.data.features import (
 from somnoflow.entry import Input, Inputs, Output, command
 from somnoflow.io.atomic import atomic
 from somnoflow.io.digest import require_sha256
-from somnoflow.tasks import TASKS
+from somnoflow.tasks import LABELS
 from somnoflow.training.embedding import embedding_table, part_file, write_index
 from somnoflow.training.roles import read_roles
 
@@ -64,7 +64,7 @@ def write_part(path: Path, epochs: FeatureEpochs) -> int:
 def _read_epochs(index: Path, sha256: dict[str, str]) -> pl.DataFrame:
     path = index.with_name("epochs.parquet")
     require_sha256(path, sha256["epochs.parquet"], made_by="pack")
-    columns = [*KEYS, "onset_s", *(task.column for task in TASKS.values())]
+    columns = [*KEYS, "onset_s", *LABELS]
     return pl.read_parquet(path, columns=columns, hive_partitioning=False)
 
 

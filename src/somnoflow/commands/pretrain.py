@@ -4,6 +4,7 @@ from functools import partial
 from pathlib import Path
 
 from somnoflow.config.pretrain import PretrainSlice
+from somnoflow.config.unimodal import UNIMODAL
 from somnoflow.entry import Input, Inputs, Output, command
 from somnoflow.training.device import choose_device, choose_processes
 from somnoflow.training.distributed import launch
@@ -28,7 +29,10 @@ def pretrain(
     cfg: PretrainSlice,
     processes: int = 1,
 ) -> None:
-    """Pre-train NeuroNet and keep the pass that is best on the validation subjects."""
+    """Pre-train NeuroNet and keep the pass that is best on the validation subjects.
+
+    `name` is `<encoder>/<channel>`, such as `unimodal/EEG`.
+    """
     device = choose_device(gpus)
     kept = find_resume(
         resume, stage="pretrain", name=name, fold=fold, settings=cfg, inputs=[*packed, split]
@@ -37,7 +41,7 @@ def pretrain(
         packed=tuple(packed),
         roles=read_roles(split, fold=fold),
         cfg=cfg,
-        section="unimodal" if name.startswith("unimodal/") else "pretrain",
+        section=UNIMODAL if name.startswith(f"{UNIMODAL}/") else "pretrain",
         kept=kept,
         curves=tensorboard / name / f"fold={fold}" / kept.folder.name,
         device=device,

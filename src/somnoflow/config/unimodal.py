@@ -1,6 +1,6 @@
 """Section `unimodal`: the encoders of single modalities that SynthSleepNet is built from."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import get_args
 
 from pydantic import Field
@@ -11,6 +11,7 @@ from somnoflow.config.signals import Channel, Modality
 from somnoflow.config.tasks import TASK_CHOICES, TaskName
 
 UNIMODAL = "unimodal"
+JOINT = "+"
 
 
 class UnimodalRecipe(Recipe):
@@ -71,3 +72,8 @@ class Unimodal(UnimodalRecipe):
 def modality_of(channel: str) -> str:
     """Give the modality of a channel: what stands before the underscore."""
     return channel.partition("_")[0]
+
+
+def join_modalities(modalities: Iterable[str]) -> str:
+    """Name several modalities as tables do: `EEG+ECG`."""
+    return JOINT.join(modalities)

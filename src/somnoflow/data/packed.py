@@ -26,13 +26,13 @@ import polars as pl
 
 from somnoflow.io.digest import DigestError, require_sha256
 from somnoflow.signals.quality import UNUSABLE, Flag
+from somnoflow.tasks import LABELS
 
 Rows = npt.NDArray[np.int64]
 
 BLOCK = 16  # epochs read and scaled at a time, while they are in the processor's cache
 
-_LABELS = ("stage", "apnea", "hypopnea", "respiratory")
-_COLUMNS = ("dataset", "subject", "recording", "epoch", "onset_s", *_LABELS)
+_COLUMNS = ("dataset", "subject", "recording", "epoch", "onset_s", *LABELS)
 _NIGHT = pl.struct("dataset", "subject", "recording")
 
 
@@ -59,7 +59,7 @@ def read_usable(indexes: Sequence[Path], *, subjects: Collection[str]) -> pl.Dat
             pl.col("subject").is_in(sorted(subjects)),
             pl.any_horizontal(_present(channel) for channel in index["channels"]),
         )
-        tables.append(table.select(*keys, *_LABELS).collect())
+        tables.append(table.select(*keys, *LABELS).collect())
     return pl.concat(tables).sort(keys)
 
 

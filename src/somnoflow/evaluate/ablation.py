@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 
 from somnoflow.config.evaluate import Evaluate
+from somnoflow.config.unimodal import JOINT, join_modalities
 from somnoflow.evaluate.bootstrap import intervals, percentile_interval, resample
 from somnoflow.evaluate.confusion import N_STAGES, Counted, agreement
 from somnoflow.evaluate.metrics import majority_baseline, pooled, rounded
@@ -25,7 +26,6 @@ from somnoflow.evaluate.predictions import (
 )
 from somnoflow.stages import STAGE_NAMES
 
-JOINT = "+"
 COLUMNS = ["modalities", *RECORDING_KEY, "true", "predicted", "n"]
 REMAKE = "Make it again with the rule ablate."
 
@@ -111,8 +111,8 @@ def _subset(name: str, modalities: tuple[str, ...], path: Path) -> tuple[str, ..
     parts = name.split(JOINT)
     if len(set(parts)) != len(parts) or not set(parts) <= set(modalities):
         raise ValueError(
-            f"{path}: modalities '{name}', wanted some of {JOINT.join(modalities)}, each once: the "
-            f"largest subset holds all. {REMAKE}"
+            f"{path}: modalities '{name}', wanted some of {join_modalities(modalities)}, each "
+            f"once: the largest subset holds all. {REMAKE}"
         )
     return tuple(part for part in modalities if part in parts)
 
@@ -148,9 +148,9 @@ def _require_same_epochs(
         mine = one.table.select(columns)
         if not mine.equals(whole):
             raise ValueError(
-                f"{path.name} of {JOINT.join(subset)} counts {mine['epochs'].sum()} epochs of "
+                f"{path.name} of {join_modalities(subset)} counts {mine['epochs'].sum()} epochs of "
                 f"{mine.height} recordings, wanted the {whole['epochs'].sum()} of {whole.height} "
-                f"that {JOINT.join(modalities)} has, unusable ones with predicted -1. {REMAKE}"
+                f"that {join_modalities(modalities)} has, unusable ones with predicted -1. {REMAKE}"
             )
 
 

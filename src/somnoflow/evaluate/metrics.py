@@ -23,7 +23,8 @@ from sklearn.metrics import (
 
 from somnoflow.config.evaluate import Evaluate
 from somnoflow.evaluate.bootstrap import intervals
-from somnoflow.evaluate.confusion import COUNTS, N_STAGES, RECORDING_KEY, Counted, agreement
+from somnoflow.evaluate.confusion import COUNTS, N_STAGES, Counted, agreement
+from somnoflow.evaluate.predictions import RECORDING_KEY
 from somnoflow.stages import STAGE_NAMES
 
 PER_RECORDING = ("accuracy", "macro_f1", "kappa")

@@ -16,7 +16,7 @@ from sklearn.manifold import TSNE
 
 from somnoflow.config.projection import Projection
 from somnoflow.data.projection import LEAST, PCA_COLUMNS, TSNE_COLUMNS
-from somnoflow.evaluate.confusion import RECORDING_KEY
+from somnoflow.evaluate.predictions import RECORDING_KEY
 from somnoflow.training.embedded import read_dimension, read_parts, to_matrix
 from somnoflow.training.roles import require_subjects
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from somnoflow.models.neuronet import NeuroNet
 from somnoflow.models.presence import Presence
 from somnoflow.models.pretrained import load_neuronet
-from somnoflow.models.synthsleepnet import SynthSleepNet, load_synthsleepnet
+from somnoflow.models.synthsleepnet import KIND, SynthSleepNet, load_synthsleepnet
 from somnoflow.models.weights import read_about
 
 
@@ -88,8 +88,8 @@ def load_encoder(path: Path) -> tuple[ModalityEncoder | SynthSleepNet, dict[str,
     about : dict
         With `channel`, the encoder's name in the grid, and `channels`, what it reads.
     """
-    kind = read_about(path, kind=("neuronet", "synthsleepnet"))["kind"]
-    if kind == "synthsleepnet":
+    kind = read_about(path, kind=("neuronet", KIND))["kind"]
+    if kind == KIND:
         return load_synthsleepnet(path)
     model, about = load_neuronet(path)
     # Files of one channel may not list it.

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from somnoflow.config.unimodal import join_modalities
 from somnoflow.report.ablation_figure import draw_subsets
 from somnoflow.report.figures import Picture
 from somnoflow.report.naming import SYNTHSLEEPNET, Source
@@ -82,7 +83,7 @@ def by_size(metrics: dict[str, Any]) -> list[dict[str, Any]]:
 
 def subset_words(subset: dict[str, Any]) -> str:
     """Name the modalities of a subset: "EEG+ECG"."""
-    return "+".join(subset["modalities"])
+    return join_modalities(subset["modalities"])
 
 
 def sentences(metrics: dict[str, Any], *, simulated: str) -> list[str]:

@@ -114,15 +114,15 @@ def compare(
     """
     alike = [model for model in single if model.name.method == fused.name.method]
     best = max(alike or single, key=lambda model: _value(model) or 0.0)
-    values = _value(fused), _value(best)
-    known = None not in values
+    mine, other = _value(fused), _value(best)
+    gap, interval = None, None
+    if mine is not None and other is not None:
+        gap, interval = mine - other, _interval(fused, best)
     return Compared(
         fused=fused,
         single=best,
-        difference=values[0] - values[1]
-        if values[0] is not None and values[1] is not None
-        else None,
-        interval=_interval(fused, best) if known else None,
+        difference=gap,
+        interval=interval,
         validation=(validation[fused.name], validation[best.name]),
     )
 

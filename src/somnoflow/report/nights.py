@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from somnoflow.evaluate.confusion import RECORDING_KEY, agreement, scan_test_epochs
+from somnoflow.evaluate.confusion import agreement, scan_test_epochs
+from somnoflow.evaluate.predictions import RECORDING_KEY
 from somnoflow.report.figures import Picture, hypnogram
 from somnoflow.report.results import spread, spread_rule
 from somnoflow.report.sources import Cohort, Model

@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 
 from somnoflow.config.signals import Channel
-from somnoflow.evaluate.confusion import RECORDING_KEY
+from somnoflow.evaluate.predictions import RECORDING_KEY
 from somnoflow.io.digest import require_sha256
 from somnoflow.report.figures import Picture
 from somnoflow.report.quality_figure import NightQuality, quality_picture

@@ -14,7 +14,7 @@ import pyarrow as pa
 import torch
 
 from somnoflow.config.signals import Modality
-from somnoflow.config.unimodal import modality_of
+from somnoflow.config.unimodal import join_modalities, modality_of
 from somnoflow.data.packed import PackedEpochs, Rows
 from somnoflow.models.heads import LinearProbe
 from somnoflow.models.presence import Presence
@@ -48,7 +48,7 @@ def modality_subsets(channels: Sequence[str]) -> dict[str, Flags]:
     found = {modality_of(channel) for channel in channels}
     modalities = [name for name in get_args(Modality) if name in found]
     return {
-        "+".join(some): np.array([modality_of(channel) in some for channel in channels])
+        join_modalities(some): np.array([modality_of(channel) in some for channel in channels])
         for count in range(1, len(modalities) + 1)
         for some in combinations(modalities, count)
     }

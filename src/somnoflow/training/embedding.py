@@ -12,10 +12,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from somnoflow.config.unimodal import modality_of
+from somnoflow.config.unimodal import join_modalities, modality_of
 from somnoflow.data.packed import PackedEpochs
 from somnoflow.io.atomic import atomic, write_json
 from somnoflow.io.digest import sha256_file
+from somnoflow.tasks import LABELS
 from somnoflow.training.encoding import Encoder, embed_rows
 from somnoflow.training.reading import Flags, Floats
 
@@ -71,7 +72,7 @@ def name_modalities(channels: Sequence[str], present: Flags) -> pl.Series:
     """Give the modalities that are present, (N, C), in the order of the channels: `EEG+ECG`."""
     kinds, number = np.unique(present, axis=0, return_inverse=True)
     named = [
-        "+".join(dict.fromkeys(modality_of(name) for name in compress(channels, kind)))
+        join_modalities(dict.fromkeys(modality_of(name) for name in compress(channels, kind)))
         for kind in kinds
     ]
     return pl.Series(named, dtype=pl.String)[number.ravel()]
@@ -110,10 +111,7 @@ def embedding_schema(dimension: int) -> pa.Schema:
             pa.field("recording", pa.string()),
             pa.field("epoch", pa.int32()),
             pa.field("onset_s", pa.float64()),
-            pa.field("stage", pa.int8()),
-            pa.field("apnea", pa.int8()),
-            pa.field("hypopnea", pa.int8()),
-            pa.field("respiratory", pa.int8()),
+            *(pa.field(name, pa.int8()) for name in LABELS),
             pa.field("usable", pa.bool_()),
             pa.field("quality", pa.uint16()),
             pa.field("modalities", pa.string()),
