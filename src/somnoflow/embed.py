@@ -1,4 +1,4 @@
-"""Embeddings of nights with a trained encoder: one Parquet file for each recording.
+"""`somnoflow embed`: embeddings of nights with a trained encoder, a Parquet file for each.
 
 What is decided here:
 
@@ -128,9 +128,7 @@ def embed_nights(
                 tqdm.write(f"{path}: rejected, {rejection}", file=sys.stderr)
                 rejected.append({"file": str(path), **rejection.row()})
                 continue
-            embedding = np.zeros((len(night), model.dimension), np.float32)
-            rows = night.rows(scored=False)
-            embedding[rows] = embed_rows(model, night, rows, batch_size=batch_size, device=device)
+            embedding = embed_night(model, night, batch_size=batch_size, device=device)
             write_night(to, night, embedding, made_by=made_by)
             tqdm.write(f"{path}: {_described(night)}")
     with atomic(out / "rejected.tsv") as table:
@@ -184,6 +182,16 @@ def name_outputs(recordings: Sequence[Path], *, out: Path) -> dict[Path, Path]:
                 "recordings with different names; embed the others into another folder"
             )
     return {out / f"{name}.parquet": path for name, [path] in named.items()}
+
+
+def embed_night(
+    model: Encoder, night: Night, *, batch_size: int, device: torch.device
+) -> npt.NDArray[np.float32]:
+    """Give the embeddings (N, D) of the epochs of a night; 0 where one is not usable."""
+    embedding = np.zeros((len(night), model.dimension), np.float32)
+    rows = night.rows(scored=False)
+    embedding[rows] = embed_rows(model, night, rows, batch_size=batch_size, device=device)
+    return embedding
 
 
 def write_night(

@@ -1,4 +1,4 @@
-# Train encoder and context module together on labelled signals.
+# Train encoder and context module together on labelled signals: NeuroNet, or SynthSleepNet.
 
 
 rule finetune:

@@ -1,4 +1,4 @@
-# Predict the stages of validation and test subjects, from embeddings or from signals.
+# Predict stages or events of validation and test subjects, from embeddings or from signals.
 
 
 rule score:

@@ -3,12 +3,12 @@
 from pathlib import Path
 
 from somnoflow.config.finetune import FinetuneSlice
-from somnoflow.data.packed import PackedEpochs
 from somnoflow.data.subsets import read_labels
 from somnoflow.entry import Input, Inputs, Output, command
 from somnoflow.training.device import choose_device, prepare
 from somnoflow.training.resume import find_resume
-from somnoflow.training.roles import read_roles, require_subjects
+from somnoflow.training.roles import read_roles
+from somnoflow.training.signals import open_fold
 from somnoflow.training.tuning import SignalEpochs, start_encoder, tune
 
 
@@ -35,12 +35,7 @@ def finetune(
     kept = find_resume(resume, stage="finetune", name=name, fold=fold, settings=cfg, inputs=inputs)
     if not kept.finished:
         start = start_encoder(encoder, cfg=cfg, packed=packed)
-        train, val = (
-            PackedEpochs(packed, channels=[cfg.channel], subjects=subjects)
-            for subjects in (roles.train, roles.val)
-        )
-        for epochs, subjects in ((train, roles.train), (val, roles.val)):
-            require_subjects(subjects, epochs.table["subject"].unique(), where="the packed shards")
+        train, val = open_fold(packed, channels=[cfg.channel], roles=roles)
         best, rows = tune(
             start,
             train=SignalEpochs(train),

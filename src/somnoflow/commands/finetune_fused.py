@@ -3,13 +3,13 @@
 from pathlib import Path
 
 from somnoflow.config.synthsleepnet import FusedFinetuneSlice
-from somnoflow.data.packed import PackedEpochs
 from somnoflow.data.subsets import read_labels
 from somnoflow.entry import Input, Inputs, Output, command
 from somnoflow.training.device import choose_device, prepare
 from somnoflow.training.fused_tuning import ChannelEpochs, start_fused, tune_fused
 from somnoflow.training.resume import find_resume
-from somnoflow.training.roles import read_roles, require_subjects
+from somnoflow.training.roles import read_roles
+from somnoflow.training.signals import open_fold
 
 
 def finetune_fused(
@@ -41,12 +41,7 @@ def finetune_fused(
     )
     if not kept.finished:
         start = start_fused(encoder, cfg=cfg, packed=packed)
-        train, val = (
-            PackedEpochs(packed, channels=start.channels, subjects=subjects, require="any")
-            for subjects in (roles.train, roles.val)
-        )
-        for epochs, subjects in ((train, roles.train), (val, roles.val)):
-            require_subjects(subjects, epochs.table["subject"].unique(), where="the packed shards")
+        train, val = open_fold(packed, channels=start.channels, roles=roles)
         best, rows = tune_fused(
             start,
             train=ChannelEpochs(train),

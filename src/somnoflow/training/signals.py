@@ -1,4 +1,4 @@
-"""Signals of packed epochs as inputs of a fine-tuned model."""
+"""Signals of packed epochs as inputs of a fine-tuned model, and whether they fit it."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -11,6 +11,7 @@ import polars as pl
 
 from somnoflow.data.packed import PackedEpochs
 from somnoflow.training.reading import read_finite
+from somnoflow.training.roles import Roles, require_subjects
 
 
 class SignalEpochs:
@@ -34,6 +35,27 @@ class SignalEpochs:
     def read(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
         """Read signals (N, T), scaled; raise `ValueError` where one is not finite."""
         return read_finite(self._packed, rows)[:, 0]
+
+
+def open_fold(
+    packed: Sequence[Path], *, channels: Sequence[str], roles: Roles
+) -> tuple[PackedEpochs, PackedEpochs]:
+    """Open the packed epochs of a fold's training and of its validation subjects.
+
+    An epoch is usable where any of the channels is present.
+
+    Raises
+    ------
+    ValueError
+        When a subject is not in the shards.
+    """
+    opened = []
+    for subjects in (roles.train, roles.val):
+        epochs = PackedEpochs(packed, channels=channels, subjects=subjects, require="any")
+        require_subjects(subjects, epochs.table["subject"].unique(), where="the packed shards")
+        opened.append(epochs)
+    train, val = opened
+    return train, val
 
 
 class Sampled(Protocol):
