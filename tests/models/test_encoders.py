@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from somnoflow.models.encoders import Encoder, ModalityEncoder, load_encoder
+from somnoflow.models.errors import WeightsError
 from somnoflow.models.neuronet import NeuroNet, neuronet
 from somnoflow.models.synthsleepnet import save_synthsleepnet, synthsleepnet
 from somnoflow.models.weights import write_weights
@@ -112,6 +113,15 @@ def test_wrong_shapes_and_missing_channels_are_named(model: NeuroNet) -> None:
         encoder.forward_features(signals[..., 1:], everything(signals))
     with pytest.raises(ValueError, match="3 of 3 epochs have none of the channels EEG_C4, EEG_C3"):
         encoder.forward_features(signals, ~everything(signals))
+
+
+def test_weights_that_are_no_numbers_are_named(model: NeuroNet, tmp_path: Path) -> None:
+    """Else usable epochs would have embeddings of NaN, without a word."""
+    with torch.no_grad():
+        model.encoder_norm.weight[3] = torch.nan
+    path = written(tmp_path / "e", model, channel="EEG_C4")
+    with pytest.raises(WeightsError, match=r"encoder_norm.weight has 1 of 64 values .* not finite"):
+        load_encoder(path)
 
 
 def test_other_files_are_named(model: NeuroNet, tmp_path: Path) -> None:

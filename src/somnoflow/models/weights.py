@@ -58,7 +58,11 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def fill(module: nn.Module, tensors: Mapping[str, Tensor], *, path: Path) -> None:
-    """Give a module the weights of a file; raise `WeightsError` where they do not fit it."""
+    """Give a module the weights of a file.
+
+    Raises `WeightsError` where they do not fit it, or a value is not finite: a damaged file would
+    give usable epochs embeddings that are no numbers.
+    """
     wanted = module.state_dict()
     wrong = [
         f"{name} {_shape(tensors.get(name))} instead of {_shape(wanted.get(name))}"
@@ -70,6 +74,12 @@ def fill(module: nn.Module, tensors: Mapping[str, Tensor], *, path: Path) -> Non
             f"{path} does not hold the weights that its description promises: {len(wrong)} of "
             f"{len(wanted)} differ, {wrong[0]} the first; remove it and train it again"
         )
+    for name, tensor in sorted(tensors.items()):
+        if strange := int((~tensor.isfinite()).sum()):
+            raise WeightsError(
+                f"{path} is damaged: {name} has {strange} of {tensor.numel()} values that are not "
+                "finite. Copy it again, or remove it and train it again"
+            )
     module.load_state_dict(tensors)
 
 
