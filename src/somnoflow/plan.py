@@ -297,7 +297,9 @@ class Plan:
             for fold in range(self.config.split.folds):
                 wildcards = {**encoder.wildcards, "fold": str(fold)}
                 yield Artefact(rule, self.paths.encoder.format(**wildcards), wildcards)
-                if (encoder.encoder, encoder.channel) in embedded:
+                # A fusion's embeddings of the first fold are in its picture, head or none.
+                pictured = encoder.encoder == SYNTHSLEEPNET and fold == 0
+                if pictured or (encoder.encoder, encoder.channel) in embedded:
                     path = self.paths.embeddings.format(**wildcards)
                     yield Artefact("embed", path, wildcards)
 

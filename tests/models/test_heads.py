@@ -10,13 +10,12 @@ from torch import nn
 from somnoflow.models.context import CONTEXTS, ContextHead
 from somnoflow.models.heads import (
     Head,
-    KnnProbe,
     LinearProbe,
     load_head,
     write_context,
-    write_knn,
     write_linear,
 )
+from somnoflow.models.knn import KnnProbe, write_knn
 from somnoflow.models.weights import read_about, read_tensors, write_weights
 
 

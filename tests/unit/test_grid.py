@@ -278,6 +278,19 @@ def test_all_artefacts_have_a_path_of_their_own() -> None:
         assert not [path for path in paths if "{" in path]
 
 
+def test_embeddings_of_the_picture_are_artefacts_where_no_head_reads_them() -> None:
+    """Else `somnoflow check` would call the picture fresh when its embeddings are not."""
+    tuned = {**FUSED, "synthsleepnet": {**FUSED["synthsleepnet"], "methods": ["lora-mamba2"]}}
+    planned = list(Plan(tuned, datasets=DATASETS).artefacts())
+    embedded = {artefact.path for artefact in planned if artefact.rule == "embed"}
+    pictures = [artefact for artefact in planned if artefact.rule == "project"]
+    assert pictures
+    for one in pictures:
+        assert f"results/embeddings/synthsleepnet/{one.wildcards['channel']}/fold=0/index.json" in (
+            embedded
+        )
+
+
 @pytest.mark.parametrize(
     ("section", "values", "message"),
     [
