@@ -234,8 +234,11 @@ def test_no_label_outside_a_share_chooses_the_encoder() -> None:
     knn, curves = {"choose_by": "knn"}, {"methods": ["scratch-mamba", "linear"]}
     with pytest.raises(ConfigError, match=r"choose_by is 'knn'.* Set pretrain.choose_by to 'loss'"):
         read_config({"pretrain": knn, "label_efficiency": curves})
-    scratch = {"methods": ["scratch-mamba"]}
-    read_config({"pretrain": knn, "label_efficiency": scratch})
+    for harmless in ({"methods": ["scratch-mamba"]}, {**curves, "encoders": ["unimodal"]}):
+        read_config({"pretrain": knn, "label_efficiency": harmless})
+    fused = {**curves, "encoders": ["synthsleepnet"]}
+    with pytest.raises(ConfigError, match=r"Set unimodal.choose_by to 'loss', take synthsleepnet"):
+        read_config({"unimodal": knn, "label_efficiency": fused})
 
 
 def test_one_more_channel_or_variant_leaves_the_others_as_they_were() -> None:

@@ -115,14 +115,25 @@ class Config(Section):
                 f"{', '.join(self.datasets)}"
             )
         self._require_once()
-        if self.pretrain.choose_by == "knn" and self.label_efficiency.needs_encoder:
-            raise ValueError(
-                "pretrain.choose_by is 'knn', by which the stages of all training subjects choose "
-                "the encoder; label_efficiency would call models on it trained on a share of "
-                "them. Set pretrain.choose_by to 'loss', or label_efficiency.methods to [] or to "
-                "scratch-... alone"
-            )
+        self._require_unseen_labels()
         return self
+
+    def _require_unseen_labels(self) -> None:
+        """Raise where curves over few labels would begin with an encoder that saw all."""
+        curves = self.label_efficiency
+        for section, name, encoders in (
+            (self.pretrain, "pretrain", {"neuronet"}),
+            (self.unimodal, "unimodal", {"unimodal", "synthsleepnet"}),
+        ):
+            begun = encoders & set(curves.encoders)
+            if section.choose_by == "knn" and curves.needs_encoder and begun:
+                raise ValueError(
+                    f"{name}.choose_by is 'knn', by which the stages of all training subjects "
+                    "choose the encoder; label_efficiency would call models on it trained on a "
+                    f"share of them. Set {name}.choose_by to 'loss', take "
+                    f"{', '.join(sorted(begun))} out of label_efficiency.encoders, or set "
+                    "label_efficiency.methods to [] or to scratch-... alone"
+                )
 
     def _require_channels(self) -> None:
         """Raise where SynthSleepNet would read what is not there."""
