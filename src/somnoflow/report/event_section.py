@@ -228,16 +228,14 @@ def _sizes(metrics: dict[str, Any]) -> list[str]:
 
 def _baselines(models: list[Model]) -> list[tuple[str, dict[str, Any]]]:
     """Name each different baseline, with metrics that hold it; models of one cohort share it."""
-    found: dict[tuple[int, int], list[Model]] = {}
-    for model in models:
-        if _metrics(model)["baseline"]["positive"] is not None:
-            found.setdefault(_judged(_metrics(model)), []).append(model)
+    found: dict[tuple[int, int], dict[str, Any]] = {}
+    for metrics in map(_metrics, models):
+        if metrics["baseline"]["positive"] is not None:
+            found.setdefault(_judged(metrics), metrics)
     named = []
-    for alike in found.values():
-        metrics = _metrics(alike[0])
+    for (judged, _), metrics in found.items():
         answer = f"always {metrics['classes'][metrics['baseline']['positive']]}"
-        names = name_few([name_of(model) for model in alike])
-        named.append((answer if len(found) == 1 else f"{answer} ({names})", metrics))
+        named.append((answer if len(found) == 1 else f"{answer} (n = {judged:,})", metrics))
     return named
 
 
