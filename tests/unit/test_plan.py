@@ -179,7 +179,8 @@ def jobs(**changes: Any) -> dict[str, str]:
          {"evaluate neuronet", "evaluate unimodal", "evaluate synthsleepnet",
           "evaluate_events synthsleepnet", "evaluate_ablation "}),
     ],
-    ids=str,
+    # A set has no order of its own, and each worker of the tests must find the same names.
+    ids=lambda value: str(sorted(value) if isinstance(value, set) else value),
 )  # fmt: skip
 def test_an_option_reaches_the_jobs_that_it_is_for(
     changes: dict[str, Any], wanted: set[str]
