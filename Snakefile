@@ -24,7 +24,7 @@ wildcard_constraints:
     shard=r"\d+",
     fold=r"\d+",
     channel=r"[A-Za-z0-9_]+",
-    encoder=r"neuronet(-[a-z0-9]+)?|unimodal|synthsleepnet|features",
+    encoder=r"neuronet(-[a-z0-9]+)?|unimodal|synthsleepnet|features|yasa|majority|deepsleepnet|tinysleepnet|seresnet_bilstm",
     table=r"[a-z0-9_]+",
     head=r"[a-z0-9_]+",
     tuning=r"partial|full|scratch|lora",
@@ -48,9 +48,13 @@ include: "workflow/rules/project.smk"
 include: "workflow/rules/features.smk"
 include: "workflow/rules/head.smk"
 include: "workflow/rules/finetune.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/baselines.smk"
 include: "workflow/rules/score.smk"
 include: "workflow/rules/ablate.smk"
 include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/explain.smk"
+include: "workflow/rules/compare.smk"
 include: "workflow/rules/report.smk"
 
 

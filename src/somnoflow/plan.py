@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import Any, get_args
 
 from somnoflow.config.base import ConfigError
+from somnoflow.config.baselines import YasaSlice
 from somnoflow.config.dataset import CheckSlice, Dataset, FetchSlice, Selection
 from somnoflow.config.dataset_file import read_dataset
 from somnoflow.config.embed import EmbedSlice
+from somnoflow.config.explain import ExplainSlice
 from somnoflow.config.features import FeaturesSlice
 from somnoflow.config.finetune import SCRATCH, FinetuneSlice
 from somnoflow.config.folder import expand
@@ -29,6 +31,7 @@ from somnoflow.config.root import Config, read_config, resolve_folder
 from somnoflow.config.score import ScoreSlice
 from somnoflow.config.simulate import SimulateSlice
 from somnoflow.config.subset import ALL, SubsetSlice, read_subset
+from somnoflow.config.supervised import SupervisedName, TrainSlice
 from somnoflow.config.synthsleepnet import (
     LORA,
     SYNTHSLEEPNET,
@@ -39,9 +42,20 @@ from somnoflow.config.synthsleepnet import (
 from somnoflow.config.tasks import TaskName
 from somnoflow.config.unimodal import UNIMODAL, modality_of
 from somnoflow.fingerprint import fingerprint
-from somnoflow.grid import ModelRow, encoders, rows, subset_rows, whole_rows
+from somnoflow.grid import (
+    FEATURES,
+    SUPERVISED,
+    YASA,
+    ModelRow,
+    encoders,
+    explained_rows,
+    rows,
+    subset_rows,
+    whole_rows,
+)
 from somnoflow.io.manifest import iterate_manifest, select_rows, shard_digests, shard_of
 from somnoflow.io.rawstate import changes, unchecked
+from somnoflow.methods import tuning_of
 from somnoflow.paths import Paths
 from somnoflow.tasks import TASKS
 
@@ -94,6 +108,13 @@ class Plan:
             "finetune_fused": self._finetune_fused,
             "score": self._score,
             "score_tuned": self._score_tuned,
+            "train": self._train,
+            "yasa": lambda wildcards: YasaSlice(channel=wildcards["channel"]),
+            "embed_yasa": lambda wildcards: YasaSlice(channel=wildcards["channel"]),
+            "score_yasa": lambda wildcards: YasaSlice(channel=wildcards["channel"]),
+            "score_majority": lambda wildcards: ScoreSlice(task=_task(wildcards), stride=1),
+            "explain": self._explain,
+            "compare": lambda _: self.config.evaluate,
             "ablate": lambda _: AblateSlice(),
             "project": lambda _: self.config.projection,
             "evaluate": lambda _: self.config.evaluate,
@@ -223,10 +244,43 @@ class Plan:
     def trained(self) -> list[str]:
         """Give the training tables of the heads and fine-tunings that see all labels."""
         models = list(whole_rows(self.config))
-        frozen = [row for row in models if not row.tuning]
-        tuned = [row for row in models if row.tuning]
-        heads = self._fill(self.paths.head_training, frozen)
-        return heads + self._fill(self.paths.tuned_training, tuned)
+        heads = self._fill(self.paths.head_training, [row for row in models if row.frozen])
+        whole = [row for row in models if row.learned and not row.frozen]
+        return heads + self._fill(self.paths.trained_training, whole)
+
+    def yasa(self, wildcards: Wildcards) -> list[str]:
+        """Give YASA's features of a channel, of all shards."""
+        return self.all_shards(self.paths.yasa.replace("{channel}", wildcards["channel"]))
+
+    def models_of_first_fold(self) -> list[str]:
+        """Give the weights of all models of the first fold, whose parameters are counted."""
+        found: list[str] = []
+        for row in whole_rows(self.config):
+            if row.learned and row.frozen and row.encoder not in (FEATURES, YASA):
+                found.append(self.paths.encoder.format(**row.wildcards, fold=0))
+            if row.learned:
+                pattern = self.paths.head if row.frozen else self.paths.trained
+                found.append(pattern.format(**row.wildcards, fold=0))
+        return list(dict.fromkeys(found))
+
+    def explained(self) -> list[str]:
+        """Give the explanations, of the first fold."""
+        return [
+            self.paths.explanation.format(**row.wildcards, fold=0)
+            for row in explained_rows(self.config)
+        ]
+
+    def explained_model(self, wildcards: Wildcards) -> list[str]:
+        """Give the files of the model to explain: one, or frozen encoder and head."""
+        row = ModelRow(
+            encoder=wildcards["encoder"],
+            channel=wildcards["channel"],
+            method=wildcards["method"],
+            task=wildcards["task"],
+            labels=wildcards["labels"],
+        )
+        patterns = [self.paths.encoder, self.paths.head] if row.frozen else [self.paths.trained]
+        return [pattern.format(**row.wildcards, fold=wildcards["fold"]) for pattern in patterns]
 
     def predictions_of(self, method: str) -> str:
         """Give the path pattern of the predictions of a method that has wildcards of its own."""
@@ -286,6 +340,7 @@ class Plan:
         yield Artefact("split", paths.split, {})
         yield from self._encoders()
         yield from self._tables()
+        yield from self._baselines()
         yield from self._models()
         yield from self._pictures()
         yield Artefact("report", paths.report, {})
@@ -319,16 +374,35 @@ class Plan:
         for model in models:
             for fold in folds:
                 wildcards = {**model.wildcards, "fold": str(fold)}
-                if model.tuning:
-                    tune = "finetune_fused" if model.tuning == LORA else "finetune"
-                    trained, scored = (tune, self.paths.tuned), "score_tuned"
-                else:
-                    trained, scored = ("head", self.paths.head), "score"
-                for rule, pattern in (trained, (scored, self.paths.predictions)):
+                for rule, pattern in self._training(model):
                     yield Artefact(rule, pattern.format(**wildcards), wildcards)
             path = self.paths.metrics.format(**model.wildcards)
             judge = "evaluate_events" if TASKS[model.task].rare else "evaluate"
             yield Artefact(judge, path, model.wildcards)
+
+    def _training(self, model: ModelRow) -> Iterator[tuple[str, str]]:
+        """Give the rules that train and score a model, with what they make."""
+        predictions = self.paths.predictions
+        if not model.learned:
+            yield f"score_{model.encoder}", predictions
+        elif model.frozen:
+            yield "head", self.paths.head
+            yield "score", predictions
+        else:
+            tune = "finetune_fused" if model.tuning == LORA else "finetune"
+            yield "train" if model.supervised else tune, self.paths.trained
+            yield "score_tuned", predictions
+
+    def _baselines(self) -> Iterator[Artefact]:
+        for channel in self.config.baselines.yasa:
+            for dataset in self.config.datasets:
+                for shard in self.shards(dataset):
+                    part = {"channel": channel, "dataset": dataset, "shard": str(shard)}
+                    yield Artefact("yasa", self.paths.yasa.format(**part), part)
+            for fold in range(self.config.split.folds):
+                wildcards = {"encoder": YASA, "channel": channel, "fold": str(fold)}
+                path = self.paths.embeddings.format(**wildcards)
+                yield Artefact("embed_yasa", path, wildcards)
 
     def _pictures(self) -> Iterator[Artefact]:
         for name in self._ablated():
@@ -342,6 +416,10 @@ class Plan:
             name = Path(path).parts[-3]
             wildcards = {"encoder": SYNTHSLEEPNET, "channel": name, "fold": "0"}
             yield Artefact("project", path, wildcards)
+        for row in explained_rows(self.config):
+            wildcards = {**row.wildcards, "fold": "0"}
+            yield Artefact("explain", self.paths.explanation.format(**wildcards), wildcards)
+        yield Artefact("compare", self.paths.comparison, {})
 
     def _require_known_datasets(self) -> None:
         known = sorted(path.parent.name for path in self._manifests.glob("*/dataset.yaml"))
@@ -548,8 +626,26 @@ class Plan:
         heads = self.config.heads
         return ScoreSlice(task=task, stride=heads.score_stride or heads.context.window)
 
+    def _train(self, wildcards: Wildcards) -> TrainSlice:
+        name: SupervisedName = wildcards["encoder"]  # type: ignore[assignment]
+        return TrainSlice(
+            name=name,
+            channel=wildcards["channel"],
+            sampling_rate=self.config.signals.sampling_rate,
+            task=_task(wildcards),
+            balance=wildcards["method"],
+            recipe=_seeded(getattr(self.config.supervised, name), wildcards["labels"]),
+        )
+
+    def _explain(self, wildcards: Wildcards) -> ExplainSlice:
+        explain = self.config.explain
+        return ExplainSlice(epochs=explain.epochs, seed=explain.seed)
+
     def _score_tuned(self, wildcards: Wildcards) -> ScoreSlice:
-        if wildcards["tuning"] == LORA:
+        if wildcards["encoder"] in SUPERVISED:
+            # Their state goes on from window to window, or each epoch has a window of its own.
+            stride = 1
+        elif tuning_of(wildcards["method"]) == LORA:
             stride = self.config.synthsleepnet.finetune.window
         else:
             stride = self.config.finetune.score_stride or self.config.finetune.window

@@ -15,6 +15,8 @@ rule report:
         counts=plan.subsets(paths.labels_counts),
         ablations=plan.ablations(),
         projections=plan.projections(),
+        explanations=plan.explained(),
+        comparison=paths.comparison,
     output:
         page=paths.report,
     log:
@@ -45,6 +47,8 @@ rule report:
             --counts {input.counts:q} \
             --ablations {input.ablations:q} \
             --projections {input.projections:q} \
+            --explanations {input.explanations:q} \
+            --comparison {input.comparison:q} \
             --page {output.page:q} \
             --cfg {params.cfg:q} \
             --log {log:q}

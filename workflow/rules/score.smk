@@ -12,6 +12,9 @@ rule score:
         paths.log("score", "encoder", "channel", "head", "task", "labels", "fold"),
     benchmark:
         paths.benchmark("score", "encoder", "channel", "head", "task", "labels", "fold")
+    wildcard_constraints:
+        encoder=r"neuronet(-[a-z0-9]+)?|unimodal|synthsleepnet|features|yasa",
+        head=r"(?!stager)[a-z0-9_]+",
     conda:
         "../../envs/somnoflow.yaml"
     threads: 1
@@ -38,32 +41,20 @@ rule score:
 rule score_tuned:
     input:
         packed=plan.all_shards(paths.packed_index),
-        model=paths.tuned,
+        model=paths.trained,
         split=paths.split,
     output:
-        predictions=plan.predictions_of("{tuning}-{head}"),
+        predictions=paths.predictions,
     log:
         paths.log(
-            "score_tuned",
-            "encoder",
-            "channel",
-            "tuning",
-            "head",
-            "task",
-            "labels",
-            "fold",
+            "score_tuned", "encoder", "channel", "method", "task", "labels", "fold"
         ),
     benchmark:
         paths.benchmark(
-            "score_tuned",
-            "encoder",
-            "channel",
-            "tuning",
-            "head",
-            "task",
-            "labels",
-            "fold",
+            "score_tuned", "encoder", "channel", "method", "task", "labels", "fold"
         )
+    wildcard_constraints:
+        method=r"(partial|full|scratch|lora)-[a-z0-9_]+|published|plain|weights|oversampling",
     conda:
         "../../envs/somnoflow.yaml"
     threads: 1

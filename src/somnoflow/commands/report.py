@@ -26,6 +26,8 @@ def report(
     counts: Inputs,
     ablations: Inputs,
     projections: Inputs,
+    explanations: Inputs,
+    comparison: Input,
     page: Output,
     cfg: Report,
 ) -> None:
@@ -56,6 +58,10 @@ def report(
         `results/ablation/synthsleepnet/<fusion>/metrics.json`.
     projections
         `results/projection/synthsleepnet/<fusion>/fold=0/projection.parquet`.
+    explanations
+        `results/explain/<encoder>/<channel>/<method>/task=staging/labels=all/fold=0/explanation.parquet`.
+    comparison
+        `results/comparison/comparison.csv`.
     page
         HTML.
     cfg
@@ -85,6 +91,8 @@ def report(
                 *counts,
                 *ablations,
                 *projections,
+                *explanations,
+                comparison,
             ]
         ),
         cfg=cfg,

@@ -9,7 +9,7 @@ from somnoflow.config.base import Section
 from somnoflow.config.context import SCORE_STRIDE, Context, ContextName, require_score_stride
 from somnoflow.config.tasks import TASK_CHOICES, TaskName
 
-ProbeName = Literal["linear", "knn"]
+ProbeName = Literal["linear", "knn", "boosting"]
 HeadName = ProbeName | ContextName
 
 
@@ -32,14 +32,26 @@ class Knn(Section):
     neighbours: int = Field(10, ge=1, description="Neighbours that vote.")
 
 
+class Boosting(Section):
+    """Gradient-boosted trees."""
+
+    trees: int = Field(200, ge=1, description="Most trees of a class; validation chooses fewer.")
+    leaves: int = Field(31, ge=2, description="Most leaves of a tree.")
+    learning_rate: float = Field(0.1, gt=0, description="Share of a tree's answer that is taken.")
+    class_weights: Literal["none", "balanced"] = Field(
+        "none", description="`balanced` weighs each class by the inverse of its share."
+    )
+    seed: int = Field(1, ge=0, description="Seed of the draws.")
+
+
 class Heads(Section):
     """Which heads are trained on frozen embeddings, and how."""
 
     names: list[HeadName] = Field(
         default=["linear", "knn", "mamba"],
         min_length=1,
-        description="Heads to train: probes (`linear`, `knn`) see one epoch, context modules "
-        "(`lstm`, `transformer`, `lstm_transformer`, `mamba`, `mamba2`, `bimamba`) its "
+        description="Heads to train: probes (`linear`, `knn`, `boosting`) see one epoch, context "
+        "modules (`lstm`, `transformer`, `lstm_transformer`, `mamba`, `mamba2`, `bimamba`) its "
         "neighbours too.",
     )
     tasks: list[TaskName] = Field(
@@ -50,6 +62,7 @@ class Heads(Section):
     )
     linear: Linear = Linear()
     knn: Knn = Knn()
+    boosting: Boosting = Boosting()
     context: Context = Context()
     score_stride: int | None = SCORE_STRIDE
 
@@ -64,5 +77,5 @@ class HeadSlice(Section):
 
     name: HeadName
     task: TaskName
-    recipe: Linear | Knn | Context
+    recipe: Linear | Knn | Boosting | Context
     hidden: list[float] | None = None

@@ -10,7 +10,9 @@ from typing import Any, TypeVar, get_args, get_origin
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from somnoflow.config.base import ConfigError, Section
+from somnoflow.config.baselines import Baselines
 from somnoflow.config.evaluate import Evaluate
+from somnoflow.config.explain import Explain
 from somnoflow.config.features import Features
 from somnoflow.config.finetune import Finetune
 from somnoflow.config.folder import expand
@@ -23,6 +25,7 @@ from somnoflow.config.report import Report
 from somnoflow.config.signals import Signals
 from somnoflow.config.simulate import Simulate
 from somnoflow.config.split import Split
+from somnoflow.config.supervised import Supervised
 from somnoflow.config.synthsleepnet import ALL, SynthSleepNet
 from somnoflow.config.unimodal import Unimodal, modality_of
 
@@ -79,9 +82,12 @@ class Config(Section):
     finetune: Finetune = Finetune()
     unimodal: Unimodal = Unimodal()
     synthsleepnet: SynthSleepNet = SynthSleepNet()
+    supervised: Supervised = Supervised()
+    baselines: Baselines = Baselines()
     label_efficiency: LabelEfficiency = LabelEfficiency()
     evaluate: Evaluate = Evaluate()
     projection: Projection = Projection()
+    explain: Explain = Explain()
     report: Report = Report()
 
     @field_validator("datasets")
