@@ -61,7 +61,7 @@ def test_an_unknown_key_is_named_with_the_nearest_known_one(key: str, hint: str)
 def test_a_key_like_no_other_gets_no_guess() -> None:
     said = mistakes({"xyzzy": 1})
     assert "Did you mean" not in said
-    assert "xyzzy: no such key. Known here: datasets, evaluate" in said
+    assert "xyzzy: no such key. Known here: baselines, datasets, evaluate" in said
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ STUDY: dict[str, Any] = {
     "heads": {"names": ["linear", "mamba"]},
     "finetune": {"names": ["partial-lstm", "scratch-lstm"]},
     "synthsleepnet": {"channels": []},
+    "baselines": {"majority": False},
     "label_efficiency": {"methods": ["linear", "scratch-lstm"], "percents": [5, 100], "seeds": 2},
 }
 MONTAGE = ["EEG_C4", "EOG_L", "EMG_CHIN", "ECG"]
@@ -43,6 +44,7 @@ FUSED: dict[str, Any] = {
         "methods": ["linear", "lora-mamba2"],
         "tasks": ["staging", "respiratory"],
     },
+    "baselines": {"majority": False},
     "label_efficiency": {
         "encoders": ["neuronet", "unimodal", "synthsleepnet"],
         "methods": ["linear", "partial-mamba", "lora-mamba2"],
@@ -50,6 +52,17 @@ FUSED: dict[str, Any] = {
         "percents": [5],
         "seeds": 1,
     },
+}
+SUPERVISED: dict[str, Any] = {
+    "split": {"folds": 2},
+    "heads": {"names": ["linear"]},
+    "finetune": {"names": ["partial-mamba"]},
+    "synthsleepnet": {"channels": []},
+    "supervised": {
+        "names": ["deepsleepnet", "seresnet_bilstm"],
+        "balance": ["published", "weights"],
+    },
+    "baselines": {"yasa": ["EEG_C4"]},
 }
 
 
@@ -195,6 +208,8 @@ def test_a_plan_has_an_artefact_of_every_rule(tmp_path: Path) -> None:
         **FUSED,
         "finetune": {"names": ["partial-lstm"]},
         "features": {"mine": {"path": str(table), "dataset": "simulated"}},
+        "supervised": {"names": ["tinysleepnet"]},
+        "baselines": {"yasa": ["EEG_C4"]},
     }
     planned = {artefact.rule for artefact in Plan(whole, datasets=DATASETS).artefacts()}
     text = "".join(path.read_text("utf-8") for path in RULES.glob("*.smk"))
@@ -327,3 +342,57 @@ def test_embeddings_of_the_picture_are_artefacts_where_no_head_reads_them() -> N
 def test_mistakes_are_named(section: str, values: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         read_config({section: values})
+
+
+def test_supervised_models_and_baselines_are_rows() -> None:
+    config = read_config(SUPERVISED)
+    found = [(row.encoder, row.channel, row.method) for row in whole_rows(config)]
+    assert found[2:] == [
+        ("deepsleepnet", "EEG_C4", "published"),
+        ("deepsleepnet", "EEG_C4", "weights"),
+        ("seresnet_bilstm", "EEG_C4", "published"),
+        ("seresnet_bilstm", "EEG_C4", "weights"),
+        ("yasa", "EEG_C4", "boosting"),
+        ("yasa", "EEG_C4", "stager"),
+        ("majority", "none", "constant"),
+    ]
+    learned = {row.encoder: row.learned for row in whole_rows(config)}
+    assert learned == {
+        "neuronet": True,
+        "deepsleepnet": True,
+        "seresnet_bilstm": True,
+        "yasa": False,  # the last of its rows, the stager
+        "majority": False,
+    }
+
+
+def test_each_kind_of_model_is_trained_and_scored_by_its_own_rules() -> None:
+    plan = Plan(SUPERVISED, datasets=DATASETS)
+    made = {}
+    for artefact in plan.artefacts():
+        wildcards = artefact.wildcards
+        if "method" in wildcards and wildcards.get("fold") == "0":
+            key = wildcards["encoder"], wildcards["method"]
+            made.setdefault(key, []).append(artefact.rule)
+    assert made == {
+        ("neuronet", "linear"): ["head", "score"],
+        ("neuronet", "partial-mamba"): ["finetune", "score_tuned", "explain"],
+        ("deepsleepnet", "published"): ["train", "score_tuned", "explain"],
+        ("deepsleepnet", "weights"): ["train", "score_tuned"],
+        ("seresnet_bilstm", "published"): ["train", "score_tuned", "explain"],
+        ("seresnet_bilstm", "weights"): ["train", "score_tuned"],
+        ("yasa", "boosting"): ["head", "score"],
+        ("yasa", "stager"): ["score_yasa"],
+        ("majority", "constant"): ["score_majority"],
+    }
+
+
+def test_features_of_yasa_are_made_once_for_all_folds() -> None:
+    rules = [artefact.rule for artefact in Plan(SUPERVISED, datasets=DATASETS).artefacts()]
+    assert rules.count("yasa") == rules.count("parse")
+    assert rules.count("embed_yasa") == 2
+
+
+def test_yasa_reads_eeg() -> None:
+    with pytest.raises(ConfigError, match=r"ECG: YASA's features are of EEG channels"):
+        read_config({"baselines": {"yasa": ["ECG"]}})
