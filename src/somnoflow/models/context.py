@@ -31,7 +31,7 @@ import torch
 from torch import Tensor, nn
 
 from somnoflow.data.windows import average, cut_windows, pad
-from somnoflow.models.layers import sincos_positions
+from somnoflow.models.layers import as_autocast, sincos_positions
 from somnoflow.models.mamba import Mamba, Mamba2
 from somnoflow.tasks import TASKS, Task
 
@@ -66,10 +66,7 @@ class LstmContext(nn.Module):
 
     def forward(self, x: Tensor, valid: Tensor) -> Tensor:
         """Map (B, L, W) to (B, L, W); padding lies in the future, which is not seen."""
-        if torch.is_autocast_enabled(x.device.type):
-            # On a CPU torch casts the weights of its LSTM alone, and then finds no way to compute.
-            x = x.to(torch.get_autocast_dtype(x.device.type))
-        out: Tensor = self.lstm(x)[0]
+        out: Tensor = self.lstm(as_autocast(x))[0]
         return out
 
 

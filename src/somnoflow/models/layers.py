@@ -103,6 +103,15 @@ def classifier(sizes: Sequence[int], *, classes: int, dropout: float) -> nn.Sequ
     return nn.Sequential(*layers, nn.Linear(sizes[-1], classes))
 
 
+def as_autocast(x: Tensor) -> Tensor:
+    """Give an LSTM's input in the precision of autocast, where that is on.
+
+    On a CPU torch casts the weights of its LSTM alone, and then finds no way to compute.
+    """
+    kind = x.device.type
+    return x.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else x
+
+
 def without_bias(linear: nn.Module) -> None:
     """Leave the bias of a layer before a batch norm untrained.
 

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from somnoflow.models.backbone import FrameBackbone
+from somnoflow.models.epoch_encoder import EpochEncoder
 from somnoflow.models.layers import (
     NORM_EPS,
     Block,
@@ -52,7 +53,7 @@ class Losses(NamedTuple):
     contrastive: Tensor | None
 
 
-class NeuroNet(nn.Module):
+class NeuroNet(EpochEncoder):
     """A masked autoencoder over the frames of an epoch, with a contrastive loss on its CLS token.
 
     An epoch is cut into overlapping frames, each becomes a token (`FrameBackbone`). Two random
@@ -289,11 +290,7 @@ class NeuroNet(nn.Module):
 
     def make_frames(self, epochs: Tensor) -> Tensor:
         """Cut epochs (B, T) into frames (B, F, W); what does not fill a last frame is dropped."""
-        if epochs.ndim != 2 or epochs.shape[1] != self.samples:
-            raise ValueError(
-                f"found epochs of shape {tuple(epochs.shape)}, wanted (B, {self.samples}): "
-                f"{self.samples / self.sampling_rate:g} s at {self.sampling_rate} Hz"
-            )
+        self.require_epochs(epochs)
         return epochs.unfold(1, self.window, self.step)
 
     def embed_frames(self, frames: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from somnoflow.data.packed import Rows
-from somnoflow.models.neuronet import NeuroNet
+from somnoflow.models.epoch_encoder import EpochEncoder
 from somnoflow.training.reading import Epochs, Floats, read_finite
 
 
@@ -26,7 +26,7 @@ class Encoder(Protocol):
 
 @torch.inference_mode()
 def embed_rows(
-    model: NeuroNet | Encoder,
+    model: EpochEncoder | Encoder,
     epochs: Epochs,
     rows: Rows,
     *,
@@ -35,14 +35,14 @@ def embed_rows(
 ) -> Floats:
     """Give the features (N, D) of usable epochs, rows (N,) of the table, batch by batch.
 
-    The model is in evaluation mode on `device`, a NeuroNet where the epochs are of one channel;
-    what is held beside the features does not grow with N.
+    The model is in evaluation mode on `device`, an `EpochEncoder` where the epochs are of one
+    channel; what is held beside the features does not grow with N.
     """
     features = np.empty((len(rows), model.dimension), np.float32)
     for begin in range(0, len(rows), batch_size):
         few = rows[begin : begin + batch_size]
         signals = torch.from_numpy(read_finite(epochs, few)).to(device)
-        if isinstance(model, NeuroNet):
+        if isinstance(model, EpochEncoder):
             found = model.forward_features(signals.squeeze(dim=1))
         else:
             present = torch.from_numpy(epochs.present[few]).to(device)

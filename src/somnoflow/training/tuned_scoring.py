@@ -1,4 +1,4 @@
-"""Probabilities of classes from signals, one recording at a time, by a fine-tuned model."""
+"""Probabilities of classes from signals, one recording at a time, by a model that reads them."""
 
 from collections.abc import Iterator
 
@@ -7,8 +7,7 @@ import polars as pl
 
 from somnoflow.data.packed import PackedEpochs
 from somnoflow.data.windows import run_starts
-from somnoflow.models.fused_stager import FusedStager
-from somnoflow.models.stager import Stager
+from somnoflow.models.tuned import Tuned
 from somnoflow.training.embedding import embed_rows
 from somnoflow.training.scoring import NIGHT, add_probabilities, require_order
 
@@ -16,9 +15,7 @@ from somnoflow.training.scoring import NIGHT, add_probabilities, require_order
 BATCH = 128
 
 
-def score_recordings(
-    stager: Stager | FusedStager, epochs: PackedEpochs, *, stride: int
-) -> Iterator[pl.DataFrame]:
+def score_recordings(stager: Tuned, epochs: PackedEpochs, *, stride: int) -> Iterator[pl.DataFrame]:
     """Score recordings one by one: each epoch is encoded once, then seen in every window it is in.
 
     Windows and their mean are those of heads on frozen embeddings.
@@ -26,7 +23,7 @@ def score_recordings(
     Parameters
     ----------
     stager
-        Fine-tuned model, in evaluation mode.
+        Fine-tuned or supervised model, in evaluation mode.
     epochs
         Packed epochs of the model's channels, of the subjects to score.
     stride
