@@ -3,16 +3,17 @@
 from pathlib import Path
 
 from somnoflow.config.context import Context
-from somnoflow.config.heads import HeadSlice, Linear
+from somnoflow.config.heads import Boosting, HeadSlice, Linear
 from somnoflow.data.subsets import read_labels
 from somnoflow.entry import Input, Output, command
+from somnoflow.models.boosting import write_boosting
 from somnoflow.models.heads import write_linear
 from somnoflow.models.knn import write_knn
 from somnoflow.tasks import TASKS
 from somnoflow.training.device import choose_device, prepare
 from somnoflow.training.embedded import read_labelled
 from somnoflow.training.history import write_history
-from somnoflow.training.probing import fit_knn, train_linear
+from somnoflow.training.probing import fit_boosting, fit_knn, train_linear
 from somnoflow.training.roles import read_roles
 
 
@@ -68,6 +69,9 @@ def head(
             hidden=cfg.hidden,
             keep=lambda probe, best: write_linear(head, probe, {"best_pass": best}),
         )
+    elif isinstance(cfg.recipe, Boosting):
+        trees, rows = fit_boosting(train, val, cfg=cfg.recipe)
+        write_boosting(head, trees)
     else:
         probe, rows = fit_knn(train, val, cfg=cfg.recipe)
         write_knn(head, probe)

@@ -149,6 +149,10 @@ def load_head(path: Path, *, dimension: int) -> Head:
         arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
         arrays["targets"] = arrays.pop("stages")
         return KnnProbe(**arrays, neighbours=about["neighbours"], task=_task(about))
+    if about["head"] == "boosting":
+        from somnoflow.models.boosting import read_boosting  # noqa: PLC0415 - takes seconds
+
+        return read_boosting(tensors["trees"], seen=about["seen"], task=about["task"], path=path)
     head = _build(about, path=path)
     fill(head, tensors, path=path)
     return head.eval()
@@ -172,7 +176,7 @@ def _build(about: Mapping[str, Any], *, path: Path) -> LinearProbe | ContextHead
         return ContextHead(**about["architecture"])
     raise ValueError(
         f"{path} holds the head {about['head']!r}, wanted one of "
-        f"{', '.join(['linear', 'knn', *CONTEXTS])}: was it written by a newer Somnoflow?"
+        f"{', '.join(['linear', 'knn', 'boosting', *CONTEXTS])}: was it written by a newer Somnoflow?"
     )
 
 

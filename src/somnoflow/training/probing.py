@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from somnoflow.config.heads import Knn, Linear
+from somnoflow.config.heads import Boosting, Knn, Linear
+from somnoflow.models.boosting import BoostingProbe
 from somnoflow.models.heads import LinearProbe
 from somnoflow.models.knn import KnnProbe
 from somnoflow.training.balance import chances, class_weights, draw
@@ -167,6 +168,81 @@ def fit_knn(train: Labelled, val: Labelled, *, cfg: Knn) -> tuple[KnnProbe, list
     if len(val):
         scores = _score(probe, val)
     return probe, [{"pass": 1, "train_loss": None, "val_loss": None, **scores, "best": 1}]
+
+
+def fit_boosting(
+    train: Labelled, val: Labelled, *, cfg: Boosting
+) -> tuple[BoostingProbe, list[Row]]:
+    """Grow trees and keep the best number of them, the first of equals.
+
+    The best number has the highest macro-F1 of the stages, or average precision of the event.
+
+    Parameters
+    ----------
+    train, val
+        Labelled usable epochs of the training and of the validation subjects.
+    cfg
+        Section `heads.boosting`. One thread, so that the trees are the same to the byte.
+
+    Returns
+    -------
+    The probe, and one row of training.csv per pass, which adds one tree for each class.
+    """
+    import lightgbm  # noqa: PLC0415 - takes seconds
+
+    task, chosen_column = train.task, chosen_by(train.task)
+    require_targets(train.targets, task=task, role="training", of=train.of)
+    require_targets(val.targets, task=task, role="validation")
+    weights = class_weights(train.targets, kind=cfg.class_weights, classes=len(task.classes))
+    grown_on = lightgbm.Dataset(
+        train.embeddings,
+        train.targets,
+        weight=None if weights is None else weights.numpy()[train.targets],
+    )
+
+    def score(probabilities: npt.NDArray[np.float64], of: Any) -> list[tuple[str, float, bool]]:
+        if of is grown_on:
+            return []
+        scores = pass_scores(val.targets, probabilities.astype(np.float32), task=task)
+        return [(name, value, True) for name, value in scores.items()]
+
+    history: dict[str, dict[str, list[float]]] = {}
+    trees = lightgbm.train(
+        {
+            "objective": "multiclass",
+            "num_class": len(task.classes),
+            "num_leaves": cfg.leaves,
+            "learning_rate": cfg.learning_rate,
+            "seed": seed_of(cfg.seed, ORDER) % 2**31,
+            "deterministic": True,
+            "force_row_wise": True,
+            "num_threads": 1,
+            "verbosity": -1,
+        },
+        grown_on,
+        num_boost_round=cfg.trees,
+        valid_sets=[grown_on, grown_on.create_valid(val.embeddings, val.targets)],
+        valid_names=["train", "val"],
+        feval=score,
+        callbacks=[lightgbm.record_evaluation(history)],
+    )
+    columns = {
+        "train_loss": history["train"]["multi_logloss"],
+        "val_loss": history["val"].pop("multi_logloss"),
+        **history["val"],
+    }
+    best = 1 + int(np.argmax(columns[chosen_column]))
+    log.info(
+        "%s, %d training and %d validation epochs: %d of %d trees of each class, %s %.3f",
+        task.name, len(train), len(val), best, cfg.trees,
+        chosen_column.removeprefix("val_").replace("_", " "), columns[chosen_column][best - 1],
+    )  # fmt: skip
+    rows = [
+        {"pass": number, **dict(zip(columns, values, strict=True)), "best": int(number == best)}
+        for number, values in enumerate(zip(*columns.values(), strict=True), start=1)
+    ]
+    text = trees.model_to_string(num_iteration=best)
+    return BoostingProbe(text, seen=np.unique(train.targets), task=task.name), rows
 
 
 def _score(probe: LinearProbe | KnnProbe, val: Labelled) -> Row:
