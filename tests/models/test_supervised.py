@@ -367,7 +367,10 @@ def test_batches_are_added_up_to_one_step(
     monkeypatch.setattr(Supervised, "training_step", spied)
     run(tmp_path, passes=1, accumulate=4)
     assert len(factors) == 10
-    assert modules[0].trainer.global_step == modules[0].steps == 3
+    trainer = modules[0].trainer
+    assert trainer.global_step == 3
+    (rate,) = {*trainer.lr_scheduler_configs[0].scheduler.get_last_lr()}
+    assert rate == pytest.approx(0, abs=1e-9)  # these were all the steps that were planned
     assert factors == pytest.approx([1] * 8 + [2, 2])
 
 

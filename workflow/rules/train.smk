@@ -28,6 +28,7 @@ rule train:
         code=plan.code("train"),
         cfg=plan.cfg("train"),
         resume=paths.resume,
+        tensorboard=paths.tensorboard,
     shell:
         """
         python -m somnoflow.commands.train \
@@ -37,6 +38,7 @@ rule train:
             --model {output.model:q} \
             --training {output.training:q} \
             --resume {params.resume:q} \
+            --tensorboard {params.tensorboard:q} \
             --name {wildcards.encoder}/{wildcards.channel}/{wildcards.method}/task={wildcards.task}/labels={wildcards.labels} \
             --fold {wildcards.fold} \
             --gpus {resources.gpu} \

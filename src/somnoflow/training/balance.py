@@ -52,3 +52,37 @@ def draw(
     if chance is None:
         return generator.permutation(rows)
     return generator.choice(rows, size=len(rows), p=chance)
+
+
+def oversampled_size(targets: Targets) -> int:
+    """Give how many `oversample` draws from rows of these classes (N,)."""
+    count = np.bincount(targets)
+    return int(np.count_nonzero(count) * count.max(initial=0))
+
+
+def oversample(rows: Rows, targets: Targets, *, generator: np.random.Generator) -> Rows:
+    """Repeat the rows of each class until it has as many as the largest one, and shuffle all.
+
+    Each row of a class comes as often as it goes evenly; the rest is drawn without replacement,
+    and so is another one in each pass (DeepSleepNet, IEEE TNSRE 25:1998, 2017).
+
+    Parameters
+    ----------
+    rows
+        (N,).
+    targets
+        Their classes, (N,).
+    generator
+        Of the pass.
+
+    Returns
+    -------
+    Array (K' x largest,) for K' classes that are there.
+    """
+    most = np.bincount(targets).max()
+    drawn = []
+    for code in np.unique(targets):
+        own = rows[targets == code]
+        times, rest = divmod(most, len(own))
+        drawn += [np.tile(own, times), generator.permutation(own)[:rest]]
+    return generator.permutation(np.concatenate(drawn))

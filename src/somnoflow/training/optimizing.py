@@ -1,10 +1,11 @@
-"""The optimiser of every training: AdamW, its learning rate by the step, accumulated batches."""
+"""The optimisers: AdamW with its learning rate by the step, Adam at constant rates; batches."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 def adamw(
@@ -39,7 +40,49 @@ def adamw(
     return [optimizer], [{"scheduler": schedule, "interval": "step"}]
 
 
-def accumulation_weight(batch_idx: int, *, accumulate: int, batches: int) -> float:
+def adam(
+    model: nn.Module,
+    *,
+    learning_rate: float,
+    weight_decay: float = 0.0,
+    decayed: Sequence[Tensor] = (),
+    slower: Sequence[Tensor] = (),
+    slower_rate: float = 0.0,
+) -> torch.optim.Adam:
+    """Give Adam at constant learning rates, as DeepSleepNet and TinySleepNet are trained.
+
+    Parameters
+    ----------
+    model
+        What is trained; frozen parameters are left out.
+    learning_rate
+        Of all parameters but the slower ones.
+    weight_decay
+        L2 penalty of the decayed parameters: half of it times their squared norm is added to the
+        loss. Published alike, but that there it is clipped with the gradient.
+    decayed, slower
+        Parameters with a penalty, and those with a learning rate of their own.
+    slower_rate
+        Learning rate of the slower ones.
+    """
+    own = {id(p) for p in slower}, {id(p) for p in decayed}
+    groups = [
+        {
+            "params": [
+                p
+                for p in model.parameters()
+                if p.requires_grad and (id(p) in own[0], id(p) in own[1]) == (slow, shrunk)
+            ],
+            "lr": slower_rate if slow else learning_rate,
+            "weight_decay": weight_decay if shrunk else 0.0,
+        }
+        for slow in (True, False)  # the rate of the last group is what training.csv shows
+        for shrunk in (True, False)
+    ]
+    return torch.optim.Adam([group for group in groups if group["params"]])
+
+
+def accumulation_weight(batch_idx: int, *, accumulate: int, batches: float) -> float:
     """Give what a batch's loss is multiplied by before Lightning divides it by `accumulate`.
 
     The last group of a pass can have fewer batches; it is a step of its own, with the mean

@@ -96,8 +96,11 @@ class Resume:
         for other in self._home.iterdir():
             if other != self.folder:
                 shutil.rmtree(other)
-        best.unlink()
-        (self.folder / CHECKPOINT).unlink()
+        for state in self.folder.iterdir():
+            if state.is_dir():  # of a training in steps
+                shutil.rmtree(state)
+            elif state not in (self.weights, self.training):
+                state.unlink()
 
     def copy(self, *, weights: Path, training: Path) -> None:
         """Copy the two results to where the workflow wants them."""
@@ -244,9 +247,10 @@ class PassCheckpoints(pl.Callback):
         for old in self._folder.glob("best-*.safetensors"):
             if old != self.best_weights:
                 old.unlink()
+        left = (trainer.max_epochs or 0) - trainer.current_epoch - 1
         log.info(
             "pass %d of %d: %s, best pass %d",
-            row["pass"], trainer.max_epochs, _values(row), self.best_pass,
+            row["pass"], row["pass"] + left, _values(row), self.best_pass,
         )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 # Places: numbers, because a seed sequence takes no text.
-WEIGHTS, ORDER, MASKS, VALIDATION, NEIGHBOURS, MODALITIES, DROPOUT = range(7)
+WEIGHTS, ORDER, MASKS, VALIDATION, NEIGHBOURS, MODALITIES, DROPOUT, AUGMENTATION = range(8)
 
 
 def seed_of(seed: int, *place: int) -> int:
