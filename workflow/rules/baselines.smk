@@ -3,7 +3,8 @@
 
 rule yasa:
     input:
-        part=paths.part,
+        part_index=paths.part_index,
+        part=ancient(paths.part),
     output:
         features=paths.yasa,
     log:
@@ -22,7 +23,7 @@ rule yasa:
     shell:
         """
         python -m somnoflow.commands.yasa \
-            --part {input.part:q} \
+            --part-index {input.part_index:q} \
             --features {output.features:q} \
             --cfg {params.cfg:q} \
             --log {log:q}
@@ -32,6 +33,7 @@ rule yasa:
 rule embed_yasa:
     input:
         features=plan.yasa,
+        packed=plan.all_shards(paths.packed_index),
     output:
         index=paths.embeddings.replace("{encoder}", "yasa"),
     log:
@@ -51,6 +53,7 @@ rule embed_yasa:
         """
         python -m somnoflow.commands.embed_yasa \
             --features {input.features:q} \
+            --packed {input.packed:q} \
             --index {output.index:q} \
             --cfg {params.cfg:q} \
             --log {log:q}

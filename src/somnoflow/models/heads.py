@@ -176,7 +176,8 @@ def _build(about: Mapping[str, Any], *, path: Path) -> LinearProbe | ContextHead
         return ContextHead(**about["architecture"])
     raise ValueError(
         f"{path} holds the head {about['head']!r}, wanted one of "
-        f"{', '.join(['linear', 'knn', 'boosting', *CONTEXTS])}: was it written by a newer Somnoflow?"
+        f"{', '.join(['linear', 'knn', 'boosting', *CONTEXTS])}: was it written by a newer "
+        "Somnoflow?"
     )
 
 
