@@ -3,7 +3,9 @@
 Notation: F frames of an epoch, n cells of a map, T samples of an epoch.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -30,14 +32,21 @@ class Cells:
     frame_step: int = 0
 
 
-def evenly(cells: int, *, samples: int) -> Cells:
-    """Give the places of cells that share an epoch evenly, as those of padded convolutions do.
+class Layer(NamedTuple):
+    """A convolution or pooling on the way to a map; `left` samples are padded at its left."""
 
-    With SAME padding the middle of the map is that of the epoch, so no cell is off by more than
-    the part of a cell that padding added.
-    """
-    step = samples / cells
-    return Cells(first=(step - 1) / 2, step=step)
+    kernel: int
+    stride: int
+    left: int
+
+
+def place_cells(layers: Iterable[Layer]) -> Cells:
+    """Give the centres of what the cells of a map see through layers, the first one first."""
+    first, step = 0.0, 1
+    for kernel, stride, left in layers:
+        first += step * ((kernel - 1) / 2 - left)
+        step *= stride
+    return Cells(first, step)
 
 
 def lay_out(values: Values, cells: Cells, *, samples: int) -> Values:
