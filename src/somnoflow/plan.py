@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-from somnoflow.config.base import ConfigError
+from somnoflow.config.base import ConfigError, Section
 from somnoflow.config.baselines import YasaSlice
+from somnoflow.config.compare import COMPARED, CompareSlice
 from somnoflow.config.dataset import CheckSlice, Dataset, FetchSlice, Selection
 from somnoflow.config.dataset_file import read_dataset
 from somnoflow.config.embed import EmbedSlice
@@ -26,7 +27,7 @@ from somnoflow.config.folder import expand
 from somnoflow.config.heads import HeadSlice, Linear, ProbeName
 from somnoflow.config.index import IndexSlice
 from somnoflow.config.parse import ParseSlice
-from somnoflow.config.pretrain import PretrainSlice, Recipe
+from somnoflow.config.pretrain import BASE, PretrainSlice, Recipe
 from somnoflow.config.root import Config, read_config, resolve_folder
 from somnoflow.config.score import ScoreSlice
 from somnoflow.config.simulate import SimulateSlice
@@ -114,7 +115,7 @@ class Plan:
             "score_yasa": lambda wildcards: YasaSlice(channel=wildcards["channel"]),
             "score_majority": lambda wildcards: ScoreSlice(task=_task(wildcards), stride=1),
             "explain": self._explain,
-            "compare": lambda _: self.config.evaluate,
+            "compare": self._compare,
             "ablate": lambda _: AblateSlice(),
             "project": lambda _: self.config.projection,
             "evaluate": lambda _: self.config.evaluate,
@@ -640,6 +641,22 @@ class Plan:
     def _explain(self, wildcards: Wildcards) -> ExplainSlice:
         explain = self.config.explain
         return ExplainSlice(epochs=explain.epochs, seed=explain.seed)
+
+    def _compare(self, _: Wildcards) -> CompareSlice:
+        config = self.config
+        recipes: dict[str, Section] = {
+            BASE: config.pretrain,
+            **({SYNTHSLEEPNET: config.synthsleepnet} if config.synthsleepnet.fusions else {}),
+            **{name: getattr(config.supervised, name) for name in config.supervised.names},
+        }
+        return CompareSlice(
+            datasets={name: config.subsets.get(name) for name in config.datasets},
+            wake_margin_minutes=config.signals.wake_margin_minutes,
+            recipes={
+                encoder: {name: getattr(recipe, name) for name in COMPARED if hasattr(recipe, name)}
+                for encoder, recipe in recipes.items()
+            },
+        )
 
     def _score_tuned(self, wildcards: Wildcards) -> ScoreSlice:
         if wildcards["encoder"] in SUPERVISED:

@@ -16,8 +16,10 @@ import numpy as np
 import polars as pl
 import pytest
 
+from somnoflow.commands.compare import compare
 from somnoflow.commands.evaluate import evaluate
 from somnoflow.commands.report import report
+from somnoflow.config.compare import CompareSlice
 from somnoflow.config.evaluate import Evaluate
 from somnoflow.config.report import Report
 from somnoflow.evaluate.confusion import PROBABILITIES
@@ -72,6 +74,7 @@ class Results:
             "counts": [],
             "ablations": [],
             "projections": [],
+            "explanations": [],
         }
         for k, model in enumerate(models):
             self._model(rng, model, fold_of, skill=0.62 + 0.12 * k if skills is None else skills[k])
@@ -79,8 +82,23 @@ class Results:
     def page(self, *, hypnograms=1, quality_recordings=2, **cfg):
         path = self.folder / "report.html"
         cfg = Report(hypnograms=hypnograms, quality_recordings=quality_recordings, **cfg)
-        report(**self.inputs, page=path, cfg=cfg)
+        report(**self.inputs, comparison=self.compare(), page=path, cfg=cfg)
         return path.read_text(encoding="utf-8")
+
+    def compare(self, *, models=(), **cfg):
+        """Write the table of all models; give the path of the CSV."""
+        table = self.root / "comparison" / "comparison.csv"
+        table.parent.mkdir(parents=True, exist_ok=True)
+        facts = {
+            "datasets": {"sim": None}, "wake_margin_minutes": None, "recipes": {},
+        }  # fmt: skip
+        compare(
+            metrics=self.inputs["metrics"], models=list(models), table=table,
+            recordings=self.inputs["recordings"], split=self.inputs["split"],
+            tex=table.with_suffix(".tex"), html=table.with_suffix(".html"),
+            cfg=CompareSlice(**facts | cfg),
+        )  # fmt: skip
+        return table
 
     def change(self, name, **columns):
         """Replace columns of the first row of a table."""
@@ -356,8 +374,8 @@ def test_page_is_whole_and_navigable(page):
     assert len(reader.ids) == len(set(reader.ids))
     assert {link[1:] for link in reader.links} <= set(reader.ids)
     sections = (
-        "summary", "cohort", "rejected", "channels", "quality", "split", "results", "labels",
-        "hypnograms", "training", "provenance", "versions", "reading",
+        "summary", "comparison", "cohort", "rejected", "channels", "quality", "split", "results",
+        "labels", "hypnograms", "training", "provenance", "versions", "reading",
     )  # fmt: skip
     for section in sections:
         assert f"#{section}" in reader.links
@@ -398,8 +416,8 @@ def test_simulated_is_said_on_top_and_in_each_caption(page, tmp_path):
                                                         "provenance")]  # fmt: skip
     shown = page[sections[0] : sections[1]] + page[sections[2] : sections[3]]
     captions = re.findall(r"<figcaption>(.*?)</figcaption>", shown, flags=re.DOTALL)
-    # 12 pictures, headline, recordings, three per model
-    assert len(captions) == 12 + 1 + 1 + 6
+    # 12 pictures, headline, two of the comparison, recordings, three per model
+    assert len(captions) == 12 + 1 + 2 + 1 + 6
     data = page[page.index('id="channels"') : page.index('id="split"')]
     # Remarks, channels, labels not used, each channel; shares, two pictures
     assert data.count("<figcaption>") == data.count('class="badge">simulated<') == 4 + 3
@@ -649,7 +667,9 @@ def test_missing_epochs_leave_a_gap():
 
 
 def test_template_and_style_belong_to_the_code_of_the_report():
-    assert {path.name for path in data_files("somnoflow.report.page")} == {"page.html", "page.css"}
+    assert {path.name for path in data_files("somnoflow.report.page")} == {
+        "page.html", "page.css", "table.html",
+    }  # fmt: skip
     assert "somnoflow.report.page" in closure("somnoflow.commands.report")
 
 

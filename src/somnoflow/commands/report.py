@@ -5,6 +5,7 @@ import logging
 from somnoflow.config.report import Report
 from somnoflow.entry import Input, Inputs, Output, command
 from somnoflow.report.ablation_section import read_ablations
+from somnoflow.report.comparison_section import read_comparison
 from somnoflow.report.label_curves import read_label_efficiency
 from somnoflow.report.page import render
 from somnoflow.report.projection_section import read_projections
@@ -75,6 +76,7 @@ def report(
         models=read_models(metrics=metrics, predictions=predictions),
         trained=read_training(training),
         efficiency=read_label_efficiency(curves=curves, counts=counts),
+        comparison=read_comparison(comparison),
         ablations=read_ablations(ablations),
         projections=read_projections(projections),
         runs=read_runs(

@@ -19,7 +19,12 @@ ENCODERS = {
     "neuronet-contrastive": "NeuroNet with contrast only",
     "unimodal": "SynthSleepNet's encoder of one modality",
     "synthsleepnet": "SynthSleepNet",
+    "seresnet_bilstm": "SE-ResNet-BiLSTM",
+    "deepsleepnet": "DeepSleepNet",
+    "tinysleepnet": "TinySleepNet",
     "features": "Table of features",
+    "yasa": "YASA's features",
+    "majority": "Majority class",
 }
 TUNINGS = {
     "": "frozen",
@@ -37,6 +42,15 @@ HEADS = {
     "mamba": "Mamba context",
     "mamba2": "Mamba-2 context",
     "bimamba": "bidirectional Mamba context",
+    "boosting": "gradient boosting",
+}
+METHODS = {
+    "published": "classes as published",
+    "plain": "classes as they are",
+    "weights": "classes weighted",
+    "oversampling": "classes oversampled",
+    "stager": "its own stager, trained elsewhere",
+    "constant": "constant answer",
 }
 TASK_WORDS = {
     "staging": "staging",
@@ -46,6 +60,10 @@ TASK_WORDS = {
 }
 BASE = "neuronet"
 FEATURES = "features"
+YASA = "yasa"
+STAGER = "stager"
+MAJORITY = "majority"
+NO_CHANNEL = "none"
 UNIMODAL = "unimodal"
 SYNTHSLEEPNET = "synthsleepnet"
 SCRATCH = "scratch"
@@ -68,7 +86,8 @@ class Source:
     @property
     def title(self) -> str:
         """Its name in words, such as "NeuroNet, EEG_C4"."""
-        return f"{encoder_words(self.encoder)}, {self.channel}"
+        reads = "" if self.channel == NO_CHANNEL else f", {self.channel}"
+        return f"{encoder_words(self.encoder)}{reads}"
 
     @property
     def order(self) -> tuple[object, ...]:
@@ -114,8 +133,8 @@ class ModelName:
     def words(self) -> str:
         """The method in words, such as "fine-tuned (partial), Mamba context"."""
         if self.tuning not in TUNINGS or self.head not in HEADS:
-            return self.method
-        if self.source.encoder == FEATURES and not self.tuning:
+            return METHODS.get(self.method, self.method)
+        if self.source.encoder in (FEATURES, YASA) and not self.tuning:
             return HEADS[self.head]
         return f"{TUNINGS[self.tuning]}, {HEADS[self.head]}"
 
@@ -128,8 +147,14 @@ class ModelName:
     @property
     def order(self) -> tuple[object, ...]:
         """Key that sorts by task, source, frozen before tuned before from scratch, and head."""
-        return (_place(self.task, TASKS), self.task, *self.source.order,
-                _place(self.tuning, TUNINGS), _place(self.head, HEADS), self.method)  # fmt: skip
+        return (
+            _place(self.task, TASKS),
+            self.task,
+            *self.source.order,
+            _place(self.tuning, TUNINGS),
+            _place(self.head, (*HEADS, *METHODS)),
+            self.method,
+        )
 
 
 def encoder_words(encoder: str) -> str:

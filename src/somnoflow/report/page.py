@@ -20,6 +20,8 @@ from somnoflow.report.channel_tables import (
     channel_table,
     unused_table,
 )
+from somnoflow.report.comparison_section import HOW_TO as HOW_TO_COMPARE
+from somnoflow.report.comparison_section import comparison_panels
 from somnoflow.report.data_sections import (
     MAX_GRID,
     external_sentence,
@@ -43,7 +45,7 @@ from somnoflow.report.figures import (
 from somnoflow.report.label_curves import LabelEfficiency
 from somnoflow.report.label_section import HOW_TO, label_panels, notes, sizes_tables
 from somnoflow.report.modality_section import modality_panels
-from somnoflow.report.naming import STAGING, SYNTHSLEEPNET, ModelName, anchored
+from somnoflow.report.naming import MAJORITY, STAGING, SYNTHSLEEPNET, ModelName, anchored
 from somnoflow.report.nights import choose_models, choose_recordings, nights
 from somnoflow.report.origin import provenance_table, versions_table
 from somnoflow.report.projection_section import HOW_TO_READ, Projection, projection_panels
@@ -56,6 +58,8 @@ from somnoflow.report.variants import comparisons, hybrid_sentences, recipes, va
 from somnoflow.stages import STAGE_NAMES
 
 TEMPLATE = Path(__file__).with_name("page.html")
+# The macro of tables, before the template.
+TABLE = Path(__file__).with_name("table.html")
 CSS = Path(__file__).with_name("page.css")
 FEW_SUBJECTS = 10
 
@@ -67,6 +71,7 @@ def render(
     models: list[Model],
     trained: list[Training],
     efficiency: LabelEfficiency,
+    comparison: pl.DataFrame,
     ablations: list[Ablated],
     projections: list[Projection],
     runs: list[Run],
@@ -86,6 +91,8 @@ def render(
         Training tables.
     efficiency
         Results of models that were trained on few labels.
+    comparison
+        Models beside published results.
     ablations
         Results with every subset of a fusion's modalities.
     projections
@@ -101,11 +108,14 @@ def render(
     environment.filters["anchored"] = anchored
     environment.globals.update(colours=COLOURS, unknown=UNKNOWN, stages=STAGE_NAMES)
     staging = [model for model in models if model.name.task == STAGING]
-    chosen, rule = choose_recordings(staging, cfg.hypnograms)
-    drawn, models_rule = choose_models(staging)
+    # A constant answer has no hypnogram worth a picture.
+    answering = [model for model in staging if model.name.source.encoder != MAJORITY]
+    chosen, rule = choose_recordings(answering, cfg.hypnograms)
+    drawn, models_rule = choose_models(answering)
     compared, known = comparisons(staging), recipes(runs)
     worst, quality_rule = choose_worst(quality, cfg.quality_recordings)
-    template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
+    texts = (path.read_text(encoding="utf-8") for path in (TABLE, TEMPLATE))
+    template = environment.from_string("".join(texts))
     return template.render(
         css=Markup(CSS.read_text(encoding="utf-8")),  # noqa: S704 - our own file
         title=cfg.title,
@@ -114,7 +124,9 @@ def render(
         facts=facts(cohort, models, efficiency),
         warnings=warnings(cohort, quality, models, runs),
         headline=headline(staging, simulated=cohort.simulated, external=cohort.external_datasets),
-        f1_picture=f1_picture(staging, simulated=cohort.simulated),
+        f1_picture=f1_picture(answering, simulated=cohort.simulated),
+        comparison=comparison_panels(comparison),
+        comparison_how_to=HOW_TO_COMPARE,
         recordings=recordings_table(cohort),
         cohort_picture=(
             stage_distribution(cohort.recordings, simulated=cohort.simulated)
@@ -230,7 +242,9 @@ def warnings(
 
 
 def answers_one_stage(model: Model) -> bool:
-    """Tell whether a model that was judged predicts one stage only."""
+    """Tell whether a model that was judged predicts one stage only, and was not made to."""
+    if model.name.source.encoder == MAJORITY:
+        return False
     matrix = (model.metrics or {})["pooled"]["confusion_matrix"]
     return sum(any(column) for column in zip(*matrix, strict=True)) == 1
 

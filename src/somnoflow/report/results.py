@@ -8,7 +8,7 @@ import numpy as np
 
 from somnoflow.evaluate.confusion import agreement
 from somnoflow.report.figures import Picture, f1_by_stage
-from somnoflow.report.naming import ModelName
+from somnoflow.report.naming import MAJORITY, ModelName
 from somnoflow.report.sources import Model
 from somnoflow.report.tables import (
     Table,
@@ -59,13 +59,19 @@ def headline(models: list[Model], *, simulated: str, external: Sequence[str] = (
     shared = len({tuple(_sizes(metrics)) for _, metrics in judged}) == 1
     rows = [[name.words, *_values(metrics), *_sizes(metrics)] for name, metrics in judged]
     baselines = _baseline_rows(judged)
+    baseline_words = (
+        "The baseline gives every epoch the most frequent true stage of the same test epochs."
+        if baselines
+        else "The majority class gives every epoch the most frequent stage of the training epochs; "
+        "no constant answer does better on these test epochs."
+    )
     confidence = 100 * judged[0][1]["intervals"]["confidence"]
     sizes = ["Subjects", "Recordings", "Epochs"]
     numeric = [*METRICS, *([] if shared else sizes)]
     return make_table(
         f"Test results of {plural(len(judged), 'model')} trained on all labels, ordered by name, "
-        f"not by result. In brackets the {confidence:g} % interval over test subjects. The "
-        "baseline gives every epoch the most frequent true stage of the same test epochs."
+        f"not by result. In brackets the {confidence:g} % interval over test subjects. "
+        + baseline_words
         + (f" All are judged on {said_sizes(judged[0][1])}." if shared else "")
         + datasets_sentence(judged[0][1], external),
         columns=["Model", *numeric],
@@ -113,14 +119,23 @@ def _sizes(metrics: dict[str, Any]) -> list[str]:
 
 
 def _baseline_rows(judged: list[tuple[ModelName, dict[str, Any]]]) -> list[list[str]]:
-    """Give one row for each different baseline: models that share their epochs share it."""
+    """Give one row for each different baseline: models that share their epochs share it.
+
+    One that the majority class among the models is equal to is left out.
+    """
+    covered = {
+        (*(score(metrics["pooled"][key]) for key in METRICS.values()), *_sizes(metrics))
+        for name, metrics in judged
+        if name.source.encoder == MAJORITY
+    }
     shared: dict[tuple[str, ...], list[str]] = {}
     for name, metrics in judged:
         base = metrics["baseline"]
         if base["stage"] is not None:
             values = (score(base[key]) for key in METRICS.values())
             row = (f"always {base['stage']}", *values, *_sizes(metrics))
-            shared.setdefault(row, []).append(name.title)
+            if row[1:] not in covered:
+                shared.setdefault(row, []).append(name.title)
     return [
         [row[0] if len(shared) == 1 else f"{row[0]} ({name_few(names)})", *row[1:]]
         for row, names in shared.items()

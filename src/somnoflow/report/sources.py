@@ -263,8 +263,7 @@ def read_training(paths: Iterable[Path]) -> list[Training]:
     """Read the training tables by network, encoders first; a file without rows is empty."""
     grouped: dict[Source | ModelName, dict[str, pl.DataFrame]] = {}
     for path in sorted(paths):
-        folder = _fold_folder(path)
-        grouped.setdefault(_network(folder.parent), {})[folder.name] = _read_training(path)
+        grouped.setdefault(network_of(path), {})[path.parent.name] = _read_training(path)
     ordered = sorted(grouped, key=lambda name: (isinstance(name, ModelName), name.order))
     return [Training(name, grouped[name]) for name in ordered]
 
@@ -338,7 +337,9 @@ def whole_model(folder: Path) -> ModelName:
     return name
 
 
-def _network(folder: Path) -> Source | ModelName:
+def network_of(path: Path) -> Source | ModelName:
+    """Give what a file in a folder `fold=<k>` belongs to: a pre-trained encoder, or a model."""
+    folder = _fold_folder(path).parent
     if len(folder.parts) >= 3 and folder.parts[-3] == "pretrain":
         return Source(*folder.parts[-2:])
     return whole_model(folder)
