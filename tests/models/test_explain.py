@@ -198,16 +198,22 @@ def smoothed(model):
     return model
 
 
+def record(model, signals, maps):
+    """Give the outputs of the maps' layers while the model runs."""
+    found = []
+    hooks = [part.layer.register_forward_hook(lambda m, i, o: found.append(o)) for part in maps]
+    model.encode(signals, torch.ones(1, 1, dtype=torch.bool))
+    for hook in hooks:
+        hook.remove()
+    return found
+
+
 def energy_of(model, maps):
     """Give a function from signals to the energy of some maps, in place of logits (1, 1)."""
 
     def energy(signals):
-        found = []
-        hooks = [part.layer.register_forward_hook(lambda m, i, o: found.append(o)) for part in maps]
-        model.encode(signals, torch.ones(1, 1, dtype=torch.bool))
-        for hook in hooks:
-            hook.remove()
-        return torch.stack([(part**2).sum() for part in found]).sum()[None, None]
+        parts = [(output**2).sum() for output in record(model, signals, maps)]
+        return torch.stack(parts).sum()[None, None]
 
     return energy
 
@@ -227,13 +233,10 @@ def test_a_burst_is_hottest_where_it_is(name, cell, second):
     maps = list(feature_maps(model.encoder, there=(0,)))
     heat = grad_cam(energy_of(model, maps), epoch, there, encoder=model.encoder, target=0)[0]
     assert abs(hottest(heat) - second) <= cell
-    for part in maps:
-        found = []
-        hook = part.layer.register_forward_hook(lambda m, i, o: found.append(o))
-        with torch.no_grad():
-            model.encode(epoch, there)
-        hook.remove()
-        own = found[0][0].mean(dim=0).double().numpy()
+    with torch.no_grad():
+        outputs = record(model, epoch, maps)
+    for part, output in zip(maps, outputs, strict=True):
+        own = output[0].mean(dim=0).double().numpy()
         own = lay_out(np.atleast_2d(own), part.cells, samples=T)
         assert abs(hottest(own) - second) <= max(part.cells.step / RATE, 0.5)
 

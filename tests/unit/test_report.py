@@ -375,7 +375,7 @@ def test_page_is_whole_and_navigable(page):
     assert {link[1:] for link in reader.links} <= set(reader.ids)
     sections = (
         "summary", "comparison", "cohort", "rejected", "channels", "quality", "split", "results",
-        "labels", "hypnograms", "training", "provenance", "versions", "reading",
+        "labels", "hypnograms", "explanations", "training", "provenance", "versions", "reading",
     )  # fmt: skip
     for section in sections:
         assert f"#{section}" in reader.links
@@ -416,8 +416,8 @@ def test_simulated_is_said_on_top_and_in_each_caption(page, tmp_path):
                                                         "provenance")]  # fmt: skip
     shown = page[sections[0] : sections[1]] + page[sections[2] : sections[3]]
     captions = re.findall(r"<figcaption>(.*?)</figcaption>", shown, flags=re.DOTALL)
-    # 12 pictures, headline, two of the comparison, recordings, three per model
-    assert len(captions) == 12 + 1 + 2 + 1 + 6
+    # 12 pictures, headline, three of the comparison, recordings, three per model
+    assert len(captions) == 12 + 1 + 3 + 1 + 6
     data = page[page.index('id="channels"') : page.index('id="split"')]
     # Remarks, channels, labels not used, each channel; shares, two pictures
     assert data.count("<figcaption>") == data.count('class="badge">simulated<') == 4 + 3

@@ -6,6 +6,7 @@ from somnoflow.config.report import Report
 from somnoflow.entry import Input, Inputs, Output, command
 from somnoflow.report.ablation_section import read_ablations
 from somnoflow.report.comparison_section import read_comparison
+from somnoflow.report.explanation_section import read_explained
 from somnoflow.report.label_curves import read_label_efficiency
 from somnoflow.report.page import render
 from somnoflow.report.projection_section import read_projections
@@ -79,6 +80,7 @@ def report(
         comparison=read_comparison(comparison),
         ablations=read_ablations(ablations),
         projections=read_projections(projections),
+        explained=read_explained(explanations),
         runs=read_runs(
             [
                 recordings,

@@ -34,6 +34,12 @@ from somnoflow.report.data_sections import (
 )
 from somnoflow.report.event_section import HOW_TO as HOW_TO_ASK
 from somnoflow.report.event_section import event_panels
+from somnoflow.report.explanation_section import HOW_TO as HOW_TO_EXPLAIN
+from somnoflow.report.explanation_section import (
+    Explained,
+    explanation_panels,
+    explanation_words,
+)
 from somnoflow.report.figures import (
     COLOURS,
     LOSSES,
@@ -74,6 +80,7 @@ def render(
     comparison: pl.DataFrame,
     ablations: list[Ablated],
     projections: list[Projection],
+    explained: list[Explained],
     runs: list[Run],
     cfg: Report,
 ) -> str:
@@ -97,6 +104,8 @@ def render(
         Results with every subset of a fusion's modalities.
     projections
         Embeddings in a plane.
+    explained
+        Explained test epochs of each model.
     runs
         Provenance of the files the page was made from.
     cfg
@@ -166,6 +175,9 @@ def render(
         label_how_to=HOW_TO,
         hypnogram_rule=rule + models_rule,
         nights=nights(drawn, chosen, cohort),
+        explanations=explanation_panels(explained, cohort=cohort),
+        explanation_words=explanation_words(explained),
+        explanations_how_to=HOW_TO_EXPLAIN,
         pretraining=training_pictures(_of_encoders(trained), simulated=cohort.simulated),
         training=training_pictures(_of_models(trained), simulated=cohort.simulated),
         untrained=[one.title for one in trained if not _drawable(one)],
