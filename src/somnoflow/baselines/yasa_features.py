@@ -32,10 +32,10 @@ from somnoflow.signals.quality import UNUSABLE
 from somnoflow.stages import EPOCH_SECONDS
 from somnoflow.tasks import TASKS
 
-log = logging.getLogger(__name__)
-
 if TYPE_CHECKING:
     import pandas as pd
+
+log = logging.getLogger(__name__)
 
 Floats = npt.NDArray[np.float32]
 Flags = npt.NDArray[np.bool_]
