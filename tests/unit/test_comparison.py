@@ -211,8 +211,8 @@ def test_parameters_are_those_that_scoring_needs(tmp_path):
 def test_latex_is_whole_and_escaped(files, table):
     text = files[".tex"].read_text()
     for name in ("table*", "tabular"):
-        assert text.count(rf"\begin{{{name}}}") == text.count(rf"\end{{{name}}}") == 2
-    assert text.count(r"\toprule") == text.count(r"\bottomrule") == 2
+        assert text.count(rf"\begin{{{name}}}") == text.count(rf"\end{{{name}}}") == 3
+    assert text.count(r"\toprule") == text.count(r"\bottomrule") == 3
     assert text.isascii()
     for part in text.split(r"\begin{tabular}")[1:]:
         columns = re.match(r"\{((?:[lr]|p\{\d+cm\})+)\}", part).group(1)

@@ -49,7 +49,7 @@ def compare(
     comparison.write_csv(table)
     panels = comparison_panels(comparison)
     # Links lead to places of the report.
-    tables = [replace(one, links=()) for panel in panels for one in (panel.table, *panel.more)]
+    tables = [replace(one, links=()) for panel in panels for one in panel.tables]
     tex.write_text(to_latex(tables), encoding="utf-8")
     html.write_text(to_html(tables), encoding="utf-8")
 

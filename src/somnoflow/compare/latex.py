@@ -54,12 +54,13 @@ def _alignment(column: Column) -> str:
 
 def _body(table: Table) -> list[str]:
     lines, above = [], None
-    for row, group in zip(table.rows, table.groups, strict=True):
+    quiet = table.quiet or [False] * len(table.rows)
+    for row, group, below in zip(table.rows, table.groups, quiet, strict=True):
         if group != above:
             heading = rf"\multicolumn{{{len(table.columns)}}}{{l}}{{\textit{{{escape(group)}}}}} \\"
             lines += [r"\midrule", heading]
             above = group
-        lines.append(_row(row))
+        lines.append((r"\quad " if below else "") + _row(row))
     return lines
 
 

@@ -66,11 +66,29 @@ HOW_TO = (
 
 @dataclass(frozen=True)
 class ComparisonPanel:
-    """What the page shows about one task: `table` first, `more` where asked for."""
+    """What the page shows about one task.
+
+    Attributes
+    ----------
+    title
+        The task.
+    table
+        The scores of all models and of published results.
+    stages
+        F1 of each stage; None for events.
+    differs
+        What differs from each published result; None where nothing was published.
+    """
 
     title: str
     table: Table
-    more: list[Table]
+    stages: Table | None
+    differs: Table | None
+
+    @property
+    def tables(self) -> list[Table]:
+        """All of them."""
+        return [one for one in (self.table, self.stages, self.differs) if one is not None]
 
 
 def read_comparison(path: Path) -> pl.DataFrame:
@@ -89,53 +107,100 @@ def comparison_panels(comparison: pl.DataFrame) -> list[ComparisonPanel]:
 
 def _panel(rows: list[dict[str, Any]], *, task: str) -> ComparisonPanel:
     title = TASK_WORDS[task].capitalize()
-    models = sum(row["kind"] != PUBLISHED for row in rows)
-    confidence = 100 * next(row["confidence"] for row in rows if row["confidence"])
-    intro = (
-        f"{title}: {plural(models, 'model')} on the same test subjects, in the order of the "
-        f"systems and not of the results. In brackets the {confidence:g} % interval over test "
-        "subjects. Below a model what was published of the same system, on other data unless it "
-        "is said to be the same; a published score in parentheses is no target."
-    )
-    if task != STAGING:
-        return ComparisonPanel(title, _table(rows, intro, scores=EVENT_SCORES, prose=True), [])
-    stages = f"{title}: F1 of each stage, of the same rows."
+    stages = [row for row in rows if any(row[key] is not None for key in F1.values())]
     return ComparisonPanel(
         title,
-        _table(rows, intro, scores=OVERALL, prose=True),
-        [_table([row for row in rows if _has(row, F1)], stages, scores=F1, prose=False)],
+        table=_score_table(
+            rows,
+            _intro(rows, title),
+            scores=OVERALL if task == STAGING else EVENT_SCORES,
+            sizes=True,
+        ),
+        stages=(
+            _score_table(stages, f"{title}: F1 of each stage.", scores=F1, sizes=False)
+            if stages
+            else None
+        ),
+        differs=_difference_table(rows, title),
     )
 
 
-def _has(row: dict[str, Any], scores: dict[str, str]) -> bool:
-    return any(row[key] is not None for key in scores.values())
+def _intro(rows: Sequence[dict[str, Any]], title: str) -> str:
+    kinds = [row["kind"] for row in rows]
+    confidence = 100 * next(row["confidence"] for row in rows if row["confidence"])
+    told = [
+        f"{title}: {plural(len(kinds) - kinds.count(PUBLISHED), 'model')}, in the order of the "
+        f"systems and not of the results. In brackets the {confidence:g} % interval over test "
+        "subjects."
+    ]
+    if PUBLISHED in kinds:
+        told.append(
+            "Below a model what was published of its system, with as many decimals; a score in "
+            "parentheses is no target."
+        )
+    if ELSEWHERE in kinds:
+        told.append("What was trained elsewhere is an outside reference.")
+    return " ".join(told)
 
 
-def _table(
-    rows: Sequence[dict[str, Any]], caption: str, *, scores: dict[str, str], prose: bool
+def _score_table(
+    rows: Sequence[dict[str, Any]], caption: str, *, scores: dict[str, str], sizes: bool
 ) -> Table:
-    """Make a table of some scores; `prose` adds sizes and what differs."""
-    columns: dict[str, Callable[[dict[str, Any]], str]] = {"Model": _first_cell}
-    if prose:
-        columns[PARAMETERS] = lambda row: count(row["parameters"])
-    columns |= {title: _score_cell(key) for title, key in scores.items()}
-    if prose:
+    columns: dict[str, Callable[[dict[str, Any]], str]] = {
+        "Model": _first_cell,
+        **{title: _score_cell(key) for title, key in scores.items()},
+    }
+    if sizes:
         columns |= {
+            PARAMETERS: lambda row: count(row["parameters"]),
             SUBJECTS: lambda row: count(row["subjects"]),
             EPOCHS: lambda row: count(row["epochs"]),
-            "What differs": _prose,
         }
-    simulated = next((row["simulated"] for row in rows if row["simulated"]), "")
     return make_table(
         caption,
         columns=list(columns),
-        numeric=[PARAMETERS, *scores, SUBJECTS, EPOCHS],
-        prose=["What differs"],
+        numeric=list(columns)[1:],
         rows=[[cell(row) for cell in columns.values()] for row in rows],
-        simulated=simulated,
+        simulated=_simulated(rows),
         groups=_groups(rows),
         links=[_link(row) for row in rows],
+        quiet=[row["kind"] == PUBLISHED for row in rows],
     )
+
+
+def _difference_table(rows: Sequence[dict[str, Any]], title: str) -> Table | None:
+    """Say for each published result what differs, and where it is from; None without any."""
+    beside = [
+        (row, group)
+        for row, group in zip(rows, _model_titles(rows), strict=True)
+        if row["kind"] == PUBLISHED
+    ]
+    if not beside:
+        return None
+    prose = ["What differs", "From"]
+    return make_table(
+        f"{title}: what differs between the models here and what was published.",
+        columns=["Published", *prose],
+        prose=prose,
+        rows=[
+            [
+                f"{row['model']} on {row['dataset']}",
+                _sentence(row["what_differs"]),
+                ". ".join(_sentence(text) for text in (row["source"], row["note"]) if text),
+            ]
+            for row, _ in beside
+        ],
+        simulated=_simulated(rows),
+        groups=[group for _, group in beside],
+    )
+
+
+def _sentence(text: str) -> str:
+    return text[0].upper() + text[1:]
+
+
+def _simulated(rows: Sequence[dict[str, Any]]) -> str:
+    return next((row["simulated"] for row in rows if row["simulated"]), "")
 
 
 def _name(row: dict[str, Any]) -> ModelName:
@@ -144,10 +209,15 @@ def _name(row: dict[str, Any]) -> ModelName:
 
 def _groups(rows: Sequence[dict[str, Any]]) -> list[str]:
     """Give each row its system; published rows stand under that of the model above them."""
-    groups: list[str] = []
+    return [title.partition(":")[0] for title in _model_titles(rows)]
+
+
+def _model_titles(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Give each row the model that it is, or that it stands below."""
+    titles: list[str] = []
     for row in rows:
-        groups.append(groups[-1] if row["kind"] == PUBLISHED else _name(row).source.title)
-    return groups
+        titles.append(titles[-1] if row["kind"] == PUBLISHED else _name(row).title)
+    return titles
 
 
 def _link(row: dict[str, Any]) -> tuple[str, str] | None:
@@ -175,10 +245,3 @@ def _score_cell(key: str) -> Callable[[dict[str, Any]], str]:
         return f"({value:g})" if key in (row["no_target"] or "").split() else f"{value:g}"
 
     return cell
-
-
-def _prose(row: dict[str, Any]) -> str:
-    if row["kind"] != PUBLISHED:
-        return "" if row["kind"] == HERE else row["kind"]
-    told = [row["what_differs"], row["note"], f"from: {row['source']}"]
-    return ". ".join(text[0].upper() + text[1:] for text in told if text)

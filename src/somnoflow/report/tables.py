@@ -43,6 +43,8 @@ class Table:
         Heading that each row stands under, or nothing; rows of a group are neighbours.
     links
         Place on the page and path of what each row is about, or nothing.
+    quiet
+        Whether each row only stands by for the one above it, or nothing.
     """
 
     caption: str
@@ -52,6 +54,7 @@ class Table:
     simulated: str = ""
     groups: tuple[str, ...] = ()
     links: tuple[tuple[str, str] | None, ...] = ()
+    quiet: tuple[bool, ...] = ()
 
 
 def make_table(
@@ -65,6 +68,7 @@ def make_table(
     simulated: str = "",
     groups: Sequence[str] = (),
     links: Sequence[tuple[str, str] | None] = (),
+    quiet: Sequence[bool] = (),
 ) -> Table:
     """Make a table of at most `MAX_ROWS` rows; `total` says how many there are of cut ones."""
     right, breaking = set(numeric), set(prose)
@@ -76,6 +80,7 @@ def make_table(
         simulated=simulated,
         groups=tuple(groups),
         links=tuple(links),
+        quiet=tuple(quiet),
     )
 
 
