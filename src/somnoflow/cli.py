@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 from somnoflow.config.base import ConfigError
 from somnoflow.config.dataset import Dataset, Reading
@@ -132,22 +132,59 @@ def _parser() -> argparse.ArgumentParser:
         "--out", type=Path, required=True, metavar="FOLDER",
         help="folder for a Parquet file of each recording, and for rejected.tsv",
     )  # fmt: skip
-    embed.add_argument(
-        "--dataset",
-        help="folder of workflow/datasets that says what the labels of the recordings mean; "
-        "without it common names are looked up",
-    )
-    embed.add_argument(
-        "--configfile", type=Path, nargs="+", default=[],
-        help="configuration whose sections `signals` and `pack` the encoder was trained with; "
-        "without it their defaults",
-    )  # fmt: skip
+    _add_reading(embed)
     embed.add_argument("--batch-size", type=_positive, default=64, help="epochs at a time")
     embed.add_argument(
         "--force", action="store_true", help="make files again that are there already"
     )
     embed.set_defaults(run=_embed)
+
+    explain = commands.add_parser(
+        "explain", help="show where in some epochs of a night a model finds its answer"
+    )
+    explain.add_argument("recording", type=Path, help="EDF, BDF, FIF or BrainVision recording")
+    explain.add_argument(
+        "--model", type=Path, required=True,
+        help="model.safetensors of a supervised or fine-tuned model, or encoder.safetensors",
+    )  # fmt: skip
+    explain.add_argument(
+        "--head", type=Path, help="head.safetensors that stands on the encoder, where there is one"
+    )
+    explain.add_argument(
+        "--epochs", type=_epochs, required=True, metavar="FIRST-LAST",
+        help="epochs to explain, numbered from 0, such as 120-130 or 120",
+    )  # fmt: skip
+    explain.add_argument(
+        "--out", type=Path, required=True, metavar="FOLDER",
+        help="folder for the page, a drawing of each epoch, and the table of the heat",
+    )  # fmt: skip
+    explain.add_argument(
+        "--stage", help="class that the heat is to be of, such as N2; else each epoch's likeliest"
+    )
+    _add_reading(explain)
+    explain.set_defaults(run=_explain)
     return parser
+
+
+def _add_reading(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--dataset",
+        help="folder of workflow/datasets that says what the labels of the recordings mean; "
+        "without it common names are looked up",
+    )
+    parser.add_argument(
+        "--configfile", type=Path, nargs="+", default=[],
+        help="configuration whose sections `signals` and `pack` the encoder was trained with; "
+        "without it their defaults",
+    )  # fmt: skip
+
+
+def _epochs(text: str) -> range:
+    first, dash, last = text.partition("-")
+    numbers = [first, last] if dash else [first]
+    if not all(number.isdecimal() for number in numbers) or int(numbers[-1]) < int(first):
+        raise argparse.ArgumentTypeError(f"found {text}, wanted epochs such as 120-130 or 120")
+    return range(int(first), int(numbers[-1]) + 1)
 
 
 def _positive(text: str) -> int:
@@ -265,23 +302,45 @@ def _embed(options: argparse.Namespace) -> int:
     # As in _convert.
     from somnoflow.embed import embed_nights  # noqa: PLC0415
 
+    rejected = embed_nights(
+        options.recordings,
+        encoder=options.encoder,
+        out=options.out,
+        batch_size=options.batch_size,
+        force=options.force,
+        **_reading(options),
+    )
+    return 1 if rejected else 0
+
+
+def _explain(options: argparse.Namespace) -> int:
+    # As in _convert.
+    from somnoflow.explain_night import explain_night  # noqa: PLC0415
+
+    lost = explain_night(
+        options.recording,
+        files=[path for path in (options.model, options.head) if path],
+        wanted=options.epochs,
+        asked=options.stage,
+        out=options.out,
+        **_reading(options),
+    )
+    return 1 if lost else 0
+
+
+def _reading(options: argparse.Namespace) -> dict[str, Any]:
+    """Give the arguments that say how recordings are read, from the options of `_add_reading`."""
     named = options.configfile
     config = read_config(load_values(named[1:], default=named[0]) if named else {})
     reading = Reading(guess_channels=True)
     if options.dataset:
         reading = read_dataset(DATASETS / options.dataset).reading
-    rejected = embed_nights(
-        options.recordings,
-        encoder=options.encoder,
-        out=options.out,
-        reading=reading,
-        signals=config.signals,
-        pack=config.pack,
-        settings_from=" and ".join(map(str, named)) or "the defaults, no --configfile was given",
-        batch_size=options.batch_size,
-        force=options.force,
-    )
-    return 1 if rejected else 0
+    return {
+        "reading": reading,
+        "signals": config.signals,
+        "pack": config.pack,
+        "settings_from": " and ".join(map(str, named)) or "the defaults, no --configfile was given",
+    }
 
 
 if __name__ == "__main__":

@@ -93,7 +93,7 @@ def embed_nights(
     """
     files = name_outputs(find_recordings(given), out=out)
     model = _load(encoder)
-    signals = _fit(signals, model)
+    signals = fit_signals(signals, channels=model.channels, sampling_rate=model.sampling_rate)
     made_by = {
         "encoder_sha256": sha256_file(encoder),
         "reading": reading.model_dump(mode="json"),
@@ -227,12 +227,19 @@ def _load(path: Path) -> ModalityEncoder | SynthSleepNet:
     return model
 
 
-def _fit(signals: Signals, model: Encoder) -> Signals:
+def fit_signals(signals: Signals, *, channels: Sequence[str], sampling_rate: int) -> Signals:
+    """Give the section `signals` for what an encoder reads.
+
+    Raises
+    ------
+    ConfigError
+        When a filter does not go with the sampling rate.
+    """
     try:
-        return signals_for(model.channels, sampling_rate=model.sampling_rate, like=signals)
+        return signals_for(channels, sampling_rate=sampling_rate, like=signals)
     except ValidationError as error:
         raise ConfigError(
-            f"the encoder reads {model.sampling_rate} Hz, and the section signals does not go with "
+            f"the encoder reads {sampling_rate} Hz, and the section signals does not go with "
             f"it: {error.errors()[0]['msg']}. Name the configuration that it was trained with "
             "after --configfile"
         ) from error

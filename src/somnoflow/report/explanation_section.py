@@ -1,6 +1,6 @@
 """What models look at: explained test epochs of the first fold, model by model."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,12 +20,12 @@ HOW_TO = (
     "that can be (supervised models, fine-tunings, and linear probes on SynthSleepNet)."
 )
 GRAD_CAM_WORDS = (
-    "Grad-CAM tells which parts of an epoch speak for the predicted stage: the last convolutional "
-    "map, weighted by the gradient of that stage's logit. The epoch stands in its place in the "
-    "night; the gradient is of this epoch alone. Dark is the largest value of the epoch, and pale "
-    "what does not speak for the stage, or against it. A cell of the map sees some seconds around "
-    "it, so the heat is no sharper than that. It shows what the model uses, and not that it is "
-    "right to."
+    "Grad-CAM tells which parts of an epoch speak for the answer: the last convolutional map, "
+    "weighted by the gradient of that class's logit. The epoch stands in its place in the night; "
+    "the gradient is of this epoch alone. Dark is the largest value of the epoch, over all of its "
+    "channels; pale is what does not speak for the class, or speaks against it. A cell of the map "
+    "sees up to some seconds around it, so the heat is no sharper than that. It shows what the "
+    "model uses, and not that it is right to."
 )
 ROLLOUT_WORDS = (
     "Attention roll-out tells from which parts of the epoch a transformer gathered its answer, "
@@ -76,8 +76,12 @@ def explanation_words(found: Sequence[Explained]) -> list[str]:
     """Say how to read the pictures that there are; nothing where there are none."""
     if not found:
         return []
-    rolled = any((one.explanations.table["method"] == ROLLOUT).any() for one in found)
-    return [GRAD_CAM_WORDS, *([ROLLOUT_WORDS] if rolled else []), EVENT_WORDS]
+    return words_for({method for one in found for method in one.explanations.table["method"]})
+
+
+def words_for(methods: Collection[str]) -> list[str]:
+    """Say how to read explanations by these methods."""
+    return [GRAD_CAM_WORDS, *([ROLLOUT_WORDS] if ROLLOUT in methods else []), EVENT_WORDS]
 
 
 def explanation_panels(found: Sequence[Explained], *, cohort: Cohort) -> list[ExplanationPanel]:
