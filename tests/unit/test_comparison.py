@@ -22,11 +22,13 @@ from somnoflow.compare.networks import Network, channels_of, read_network, read_
 from somnoflow.compare.published import read_published, read_recipe
 from somnoflow.config.compare import CompareSlice
 from somnoflow.config.root import read_config
+from somnoflow.config.supervised import Supervised
 from somnoflow.evaluate.metrics import pooled
 from somnoflow.fingerprint import closure, data_files
-from somnoflow.grid import MAJORITY, STAGER, YASA, whole_rows
+from somnoflow.grid import MAJORITY, STAGER, SUPERVISED, YASA, whole_rows
 from somnoflow.models.heads import LinearProbe, write_linear
 from somnoflow.models.neuronet import NeuroNet, without_pretraining
+from somnoflow.models.supervised import build_supervised, describe_supervised
 from somnoflow.models.weights import write_weights
 from somnoflow.report import naming
 from somnoflow.report.comparison_section import comparison_panels, read_comparison
@@ -208,6 +210,19 @@ def test_parameters_are_those_that_scoring_needs(tmp_path):
     assert size_of(linear, read_networks([*own, head])) is None
 
 
+@pytest.mark.parametrize("name", SUPERVISED)
+def test_parameters_of_supervised_models(tmp_path, name):
+    recipe = getattr(Supervised(), name)
+    model = build_supervised(
+        name, recipe, sampling_rate=100, samples=3000, task="staging", seen=None
+    )
+    path = tmp_path / "model.safetensors"
+    about = {"name": name, "channel": "EEG_C4", "channels": ["EEG_C4"]}
+    write_weights(path, model.state_dict(), describe_supervised(model, about))
+    whole = sum(parameter.numel() for parameter in model.parameters())
+    assert read_network(path) == Network(whole, ("EEG_C4",))
+
+
 def test_latex_is_whole_and_escaped(files, table):
     text = files[".tex"].read_text()
     for name in ("table*", "tabular"):
@@ -224,7 +239,8 @@ def test_latex_is_whole_and_escaped(files, table):
     assert not re.search(r"(?<!\\)[_#]", text.replace(r"\_", ""))
     assert r"EEG\_C4" in text
     assert escape("a_b & 5% \\x {y}") == r"a\_b \& 5\% \textbackslash{}x \{y\}"
-    assert text.count("published: ") == table.filter(pl.col("kind") == "published").height + 1
+    quiet = text.count(r"\quad published")
+    assert quiet == table.filter(pl.col("kind") == "published").height + 1
 
 
 def test_page_of_its_own_needs_nothing(files):
@@ -233,7 +249,9 @@ def test_page_of_its_own_needs_nothing(files):
     assert not {"script", "link", "img"} & set(reader.tags)
     assert not re.search(r"https?://", text)
     assert reader.links == []
-    assert "published: TinySleepNet on Sleep-EDF-78" in reader.text
+    assert "published on Sleep-EDF-78" in reader.text
+    assert "published: NeuroNet-B + TCM on Sleep-EDFX" in reader.text
+    assert "0.80" in reader.text
     assert "(0.7675)" in reader.text
 
 

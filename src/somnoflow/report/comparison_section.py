@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from somnoflow.report.naming import STAGING, TASK_WORDS, ModelName, Source
+from somnoflow.report.naming import STAGING, TASK_WORDS, ModelName, Source, encoder_words
 from somnoflow.report.tables import (
     NOTHING,
     Table,
@@ -229,7 +229,9 @@ def _link(row: dict[str, Any]) -> tuple[str, str] | None:
 
 def _first_cell(row: dict[str, Any]) -> str:
     if row["kind"] == PUBLISHED:
-        return f"published: {row['model']} on {row['dataset']}"
+        # The heading of the group says which system it is.
+        own = row["model"] == encoder_words(row["encoder"])
+        return f"published{'' if own else ': ' + row['model']} on {row['dataset']}"
     return _name(row).words
 
 
@@ -241,7 +243,8 @@ def _score_cell(key: str) -> Callable[[dict[str, Any]], str]:
             return score_with_interval(value, None if low is None else (low, row[f"{key}_high"]))
         if value is None:
             return NOTHING
-        # As many decimals as were published.
-        return f"({value:g})" if key in (row["no_target"] or "").split() else f"{value:g}"
+        # As many decimals as were published, which are two at least.
+        text = max(f"{value:g}", f"{value:.2f}", key=len)
+        return f"({text})" if key in (row["no_target"] or "").split() else text
 
     return cell
