@@ -353,6 +353,8 @@ class Supervised(pl.LightningModule):
         device; validation sees it as it is.
     before
         Passes of an earlier step of the same training, for the record.
+    order
+        Order of the training passes, which is told where a continued training begins.
     """
 
     weights: Tensor | None
@@ -371,6 +373,7 @@ class Supervised(pl.LightningModule):
         accumulate: int = 1,
         vary: Vary | None = None,
         before: int = 0,
+        order: Sampler[Any] | None = None,
     ) -> None:
         super().__init__()
         self.model = model
@@ -382,6 +385,7 @@ class Supervised(pl.LightningModule):
         self.epochs = epochs
         self.vary = vary
         self.before = before
+        self._order = order
         self._optimizer = optimizer
         # Not persistent: it follows from the labels, as the model's state does not.
         self.register_buffer("weights", weights, persistent=False)
@@ -399,8 +403,16 @@ class Supervised(pl.LightningModule):
         """Give what the caller chose."""
         return self._optimizer()
 
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Let the order begin after the passes that are done.
+
+        Lightning tells it too, but of an order without a length it takes a batch before.
+        """
+        if self._order is not None:
+            self._order.set_epoch(checkpoint["epoch"] + 1)  # type: ignore[attr-defined]
+
     def on_train_epoch_start(self) -> None:
-        """Begin the mean loss of the pass."""
+        """Begin the mean loss of the pass, without a state."""
         self._loss = self._weight = torch.zeros((), dtype=torch.float64)
         self._state = None
 
@@ -687,6 +699,7 @@ def fit(
         accumulate=accumulate,
         vary=vary,
         before=before,
+        order=order,
     )
     choice = Choice(chosen_by(task), highest=True)
     passes = PassCheckpoints(folder, weights=lambda: (tensors(), about), choice=choice)
