@@ -8,9 +8,12 @@ import polars as pl
 import pytest
 import torch
 from tests.models.packed_shards import T, make_cohort
+from tests.recordings import make_signal, noise, write_recording
 
+from somnoflow.cli import main
 from somnoflow.commands.explain import explain
 from somnoflow.config.explain import ExplainSlice
+from somnoflow.config.pack import Pack
 from somnoflow.data.packed import PackedEpochs
 from somnoflow.explain.choosing import choose_epochs
 from somnoflow.explain.context import Span, context_of, logits_of
@@ -39,6 +42,7 @@ from somnoflow.models.supervised import describe_supervised
 from somnoflow.models.synthsleepnet import save_synthsleepnet, synthsleepnet
 from somnoflow.models.tinysleepnet import TinySleepNet
 from somnoflow.models.weights import write_weights
+from somnoflow.night import read_night
 from somnoflow.stages import STAGE_NAMES
 from somnoflow.tasks import TASKS
 
@@ -541,3 +545,89 @@ def test_a_model_is_not_explained_by_wrong_files(tmp_path):
     pl.DataFrame({"epoch": [1]}).write_parquet(other)
     with pytest.raises(ValueError, match=r"other\.parquet lacks"):
         read_explanations(other, task=TASK)
+
+
+# somnoflow explain
+
+
+def explain_file(*arguments):
+    with pytest.raises(SystemExit) as caught:
+        main(["explain", *map(str, arguments)])
+    return int(caught.value.code or 0)
+
+
+@pytest.fixture
+def edf(tmp_path):
+    """A night of 11 epochs: an EEG with a zero line in its third, and an EOG."""
+    eeg = noise(rate=RATE, seconds=330, seed=0)
+    eeg[6000:9000] = 0
+    eog = noise(rate=RATE, seconds=330, seed=1)
+    signals = [make_signal(eeg, label="C4-M1"), make_signal(eog, label="E1-M2")]
+    return write_recording(tmp_path / "n1.edf", signals)
+
+
+@pytest.mark.parametrize("name", ["tinysleepnet", "synthsleepnet"])
+def test_a_night_becomes_a_page(name, edf, tmp_path, capsys):
+    model, *head = write_model(tmp_path, name)
+    out = tmp_path / "out"
+    given = (edf, "--model", model, *(("--head", head[0]) if head else ()))
+    assert explain_file(*given, "--epochs", "3-4", "--out", out, "--stage", "N2") == 0
+    assert "n1.edf, 2 epochs of 30 s" in capsys.readouterr().out
+    drawn = ["n1-epoch3.svg", "n1-epoch4.svg"]
+    assert sorted(path.name for path in out.iterdir()) == [*drawn, "n1.html", "n1.parquet"]
+    table = read_explanations(out / "n1.parquet", task=TASK).table
+    assert set(table["explained"]) == {2}
+    assert set(table["stage"]) == {-1}
+    assert set(table["epoch"]) == {3, 4}
+    likely = table.select(TASK.probabilities).to_numpy()
+    np.testing.assert_array_equal(table["predicted"], likely.argmax(axis=1))
+    np.testing.assert_allclose(likely.sum(axis=1), 1, atol=1e-5)
+    # In the unit of the file, whatever the model reads.
+    physical = read_night(edf, channels=["EEG_C4"], sampling_rate=RATE, pack=Pack(scaling="none"))
+    np.testing.assert_allclose(table["signal"][0], physical.signals[3, 0], atol=1e-4)
+    page = (out / "n1.html").read_text()
+    assert page.count("data:image/svg+xml;base64,") == 2
+    assert "Epoch 3 of n1: predicted" in page
+    assert "E1-M2" in page or name == "tinysleepnet"
+    assert "<script" not in page
+    assert all((out / one).read_text().startswith("<svg") for one in drawn)
+
+
+def test_an_epoch_without_a_signal_is_named(edf, tmp_path, capsys):
+    [model] = write_model(tmp_path, "tinysleepnet")
+    given = (edf, "--model", model, "--out", tmp_path / "out")
+    assert explain_file(*given, "--epochs", "1-3") == 1
+    assert "Without a usable signal: 2." in capsys.readouterr().out
+    assert not (tmp_path / "out" / "n1-epoch2.svg").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [(("--epochs", "9-11"), "found epochs 9 to 11, wanted some of 0 to 10: "),
+     (("--epochs", "2"), "no epoch from 2 to 2 of "),
+     (("--epochs", "5-3"), "found 5-3, wanted epochs such as 120-130 or 120"),
+     (("--epochs", "-3"), "wanted epochs such as 120-130"),
+     (("--stage", "S2"), "knows no class 'S2', wanted one of W, N1, N2, N3, REM"),
+     (("--model", "{encoder}"), "is an encoder alone and gives no classes. Wanted: its head too"),
+     (("--model", "{other}"), "n1.edf: "),
+     (("--model", "nothing.safetensors"), "nothing.safetensors"),
+     (("--model", "{edf}"), "is damaged"),
+     (("--head", "{head}"), "wanted 'neuronet' or 'synthsleepnet'"),
+     (("--dataset", "lap"), "no dataset 'lap'")],
+)  # fmt: skip
+def test_a_mistake_ends_in_one_message(arguments, said, edf, tmp_path, capsys):
+    [model] = write_model(tmp_path, "tinysleepnet")
+    (tmp_path / "a").mkdir()
+    encoder, head = write_model(tmp_path / "a", "synthsleepnet")
+    other = tmp_path / "other.safetensors"
+    torch.manual_seed(0)
+    made = TinySleepNet(sampling_rate=RATE, samples=T, preset="tiny")
+    write_weights(other, made.state_dict(), describe_supervised(made, {"channel": "EEG_F3"}))
+    named = {"encoder": encoder, "head": head, "other": other, "edf": edf}
+    words = [word.format(**named) for word in arguments]
+    options = ("--model", model, "--epochs", "3", "--out", tmp_path / "out")
+    assert explain_file(edf, *options, *words) == 2
+    printed = capsys.readouterr()
+    assert said in printed.err
+    assert "Traceback" not in printed.err
+    assert not (tmp_path / "out").exists()

@@ -107,7 +107,7 @@ def test_the_drawing_shows_trace_heat_probabilities_and_events():
     assert all(colour.lower() in svg.lower() for colour in (LEVELS[0], LEVELS[-1], "#009E73"))
     assert COLOURS["N2"].lower() in svg.lower()
     assert "<image" not in svg
-    assert len(picture.uri) < 50_000
+    assert len(picture.uri) < 40_000
     assert svg_of(draw([row()]).uri) == svg
 
 

@@ -14,9 +14,9 @@ from somnoflow.report.tables import plural
 from somnoflow.stages import EPOCH_SECONDS
 from somnoflow.tasks import Task
 
-# A trace is drawn by its lowest and highest value in so many columns, about one a pixel.
-COLUMNS = 450
-STRIP_CELLS = 150
+# A trace is drawn by its lowest and highest value in so many columns, about one for two pixels.
+COLUMNS = 360
+STRIP_CELLS = 100
 # Light to dark, so that it can be read without colours; the first is what nothing speaks for.
 LEVELS = ("#FFF7E0", "#FEE391", "#FEC44F", "#FE9929", "#EC7014", "#CC4C02", "#993404", "#662506")
 EVENTS = {"spindles": ("spindle", "#009E73"), "slow_waves": ("slow wave", "#0072B2")}
