@@ -11,8 +11,8 @@ class Explain(Section):
     epochs: int = Field(
         2,
         ge=0,
-        description="Epochs of each stage to explain, for each supervised model, fine-tuned NeuroNet "
-        "and SynthSleepNet, of test subjects of the first fold; 0: none.",
+        description="Epochs of each stage to explain, for each supervised model, fine-tuned "
+        "NeuroNet and SynthSleepNet, of test subjects of the first fold; 0: none.",
     )
     seed: int = Field(1, ge=0, description="Seed of the draw.")
 
