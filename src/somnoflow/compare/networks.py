@@ -7,6 +7,9 @@ from pathlib import Path
 
 from safetensors import safe_open
 
+from somnoflow.models.fused_stager import PRETRAINING_ONLY as FUSION_ONLY
+from somnoflow.models.neuronet import PRETRAINING_ONLY
+from somnoflow.models.weights import read_about
 from somnoflow.report.naming import ModelName, Source
 from somnoflow.report.sources import network_of
 
@@ -73,11 +76,6 @@ def read_network(path: Path) -> Network:
 
     What only pre-training needs, buffers and fixed positions are no parameters.
     """
-    # torch takes seconds to import.
-    from somnoflow.models.fused_stager import PRETRAINING_ONLY as FUSION_ONLY  # noqa: PLC0415
-    from somnoflow.models.neuronet import PRETRAINING_ONLY  # noqa: PLC0415
-    from somnoflow.models.weights import read_about  # noqa: PLC0415
-
     about = read_about(path, kind=KINDS)
     if about.get("head") in WITHOUT_PARAMETERS:
         return Network(None)

@@ -7,8 +7,6 @@ escapes every text, since names of subjects, labels and notes come from other pe
 from pathlib import Path
 
 import polars as pl
-from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
 
 from somnoflow.config.report import Report
 from somnoflow.report.ablation_section import HOW_TO as HOW_TO_ABLATE
@@ -60,13 +58,11 @@ from somnoflow.report.quality_figure import GOOD, LOOKS
 from somnoflow.report.results import f1_picture, headline, model_sections, name_few
 from somnoflow.report.sources import Cohort, Model, Run, Training, tested_subjects
 from somnoflow.report.tables import count, plural
+from somnoflow.report.template import fill_in
 from somnoflow.report.variants import comparisons, hybrid_sentences, recipes, variant_table
 from somnoflow.stages import STAGE_NAMES
 
 TEMPLATE = Path(__file__).with_name("page.html")
-# The macro of tables, before the template.
-TABLE = Path(__file__).with_name("table.html")
-CSS = Path(__file__).with_name("page.css")
 FEW_SUBJECTS = 10
 
 
@@ -111,11 +107,6 @@ def render(
     cfg
         Title and number of pictures.
     """
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters["anchored"] = anchored
-    environment.globals.update(colours=COLOURS, unknown=UNKNOWN, stages=STAGE_NAMES)
     staging = [model for model in models if model.name.task == STAGING]
     # A constant answer has no hypnogram worth a picture.
     answering = [model for model in staging if model.name.source.encoder != MAJORITY]
@@ -123,10 +114,12 @@ def render(
     drawn, models_rule = choose_models(answering)
     compared, known = comparisons(staging), recipes(runs)
     worst, quality_rule = choose_worst(quality, cfg.quality_recordings)
-    texts = (path.read_text(encoding="utf-8") for path in (TABLE, TEMPLATE))
-    template = environment.from_string("".join(texts))
-    return template.render(
-        css=Markup(CSS.read_text(encoding="utf-8")),  # noqa: S704 - our own file
+    return fill_in(
+        TEMPLATE,
+        anchored=anchored,
+        colours=COLOURS,
+        unknown=UNKNOWN,
+        stages=STAGE_NAMES,
         title=cfg.title,
         simulated=cohort.simulated,
         simulated_recordings=int(cohort.recordings["simulated"].sum()),
