@@ -13,8 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
 from tqdm import tqdm
 
 from somnoflow.config.base import ConfigError
@@ -36,8 +34,8 @@ from somnoflow.night import Night, read_night
 from somnoflow.report.explanation_figure import draw_explanation
 from somnoflow.report.explanation_section import words_for
 from somnoflow.report.figures import Picture
-from somnoflow.report.page import CSS
 from somnoflow.report.tables import plural
+from somnoflow.report.template import fill_in
 from somnoflow.signals.channels import STORAGE
 from somnoflow.stages import EPOCH_SECONDS
 from somnoflow.tasks import Task
@@ -205,12 +203,8 @@ def _write(
         with atomic(out / f"{name}-epoch{epoch}.svg") as path:
             path.write_bytes(drawn)
         pictures.append(picture)
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
-    page = template.render(
-        css=Markup(CSS.read_text(encoding="utf-8")),  # noqa: S704 - our own file
+    page = fill_in(
+        TEMPLATE,
         title=f"What the model looks at: {name}",
         told=told,
         words=words_for(set(table["method"])),
