@@ -5,7 +5,12 @@ import pytest
 import torch
 from torch import nn
 
-from somnoflow.models.deepsleepnet import DeepFeatureNet, DeepSleepNet, SequenceResidual
+from somnoflow.models.deepsleepnet import (
+    DeepFeatureNet,
+    DeepSleepNet,
+    SequenceResidual,
+    turn_windows,
+)
 
 
 def published(**changes: object) -> DeepSleepNet:
@@ -113,6 +118,26 @@ def test_state_is_that_of_each_direction_alone() -> None:
     for part, one in zip(state, wanted, strict=True):
         assert part.shape == (2, 2, 32)
         torch.testing.assert_close(part, one)
+
+
+def test_windows_are_turned_by_themselves() -> None:
+    x = torch.arange(8.0).expand(2, 8)[..., None]
+    valid = torch.arange(8) < torch.tensor([[8], [5]])
+    turned = turn_windows(x, valid, window=3)[..., 0]
+    assert turned.tolist() == [[2, 1, 0, 5, 4, 3, 7, 6], [2, 1, 0, 4, 3, 5, 6, 7]]
+    assert torch.equal(turn_windows(turned[..., None], valid, window=3), x)
+
+
+@pytest.mark.parametrize("run", [1, 3, 4, 10])
+def test_a_run_is_scored_as_its_windows_are(run: int) -> None:
+    head = tiny(window=4).head.eval()
+    features, valid = torch.randn(1, run, 768), torch.ones(1, run, dtype=torch.bool)
+    parts, state = [], None
+    for begin in range(0, run, 4):
+        some = slice(begin, begin + 4)
+        part, state = head(features[:, some], valid[:, some], state)
+        parts.append(part[0])
+    torch.testing.assert_close(head.answer_run(features[0]), torch.cat(parts))
 
 
 def test_both_states_go_on() -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 from somnoflow.config.supervised import Supervised
 from somnoflow.data.packed import PackedEpochs
 from somnoflow.models.errors import WeightsError
-from somnoflow.models.recurrent import NightModel, keep_state, number_in_run
+from somnoflow.models.recurrent import NightModel, keep_state
 from somnoflow.models.supervised import (
     MODELS,
     build_supervised,
@@ -290,12 +290,6 @@ def test_state_goes_on_or_begins_anew(name: str) -> None:
     torch.testing.assert_close(going_on[1], begun[1])
     assert (going_on[0] - begun[0]).abs().max() > 1e-4
     assert keep_state(None, torch.tensor([True])) is None
-
-
-def test_numbers_of_windows_in_their_runs() -> None:
-    starts = np.array([1, 0, 0, 0, 1, 1, 0], bool)
-    windows = np.array([[0, 2], [2, 4], [4, 5], [5, 7]])
-    assert number_in_run(windows, starts).tolist() == [0, 1, 0, 0]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from somnoflow.config.recipe import Size
-from somnoflow.models.context import map_valid, reverse_valid
+from somnoflow.models.context import map_valid
 from somnoflow.models.convolution import Branch, require_sizes
 from somnoflow.models.epoch_encoder import EpochEncoder
 from somnoflow.models.layers import as_autocast
@@ -152,17 +152,46 @@ class SequenceResidual(NightHead):
         self, features: Tensor, valid: Tensor, state: State | None = None
     ) -> tuple[Tensor, State]:
         """Map features (B, L, D) to logits (B, L, K); the state is four tensors (2, B, H)."""
+        return self._forward(features, valid, state, window=valid.shape[1])
+
+    def answer_run(self, features: Tensor) -> Tensor:
+        """Give the logits (n, K) of a whole run's features (n, D), as its windows would.
+
+        The state that goes back begins a window where it ended the one before: both directions go
+        through the run once, that one through windows turned round. One call of the LSTM takes
+        less than half the time of many.
+        """
+        whole = torch.ones(1, len(features), dtype=torch.bool, device=features.device)
+        logits, _ = self._forward(features[None], whole, None, window=self.window)
+        return logits[0]
+
+    def _forward(
+        self, features: Tensor, valid: Tensor, state: State | None, *, window: int
+    ) -> tuple[Tensor, State]:
         x = as_autocast(self.dropout(features))
         h, c, h_back, c_back = state or self._zero_state(x)
         ahead, (h, c) = self.ahead(x, (h.to(x), c.to(x)))  # (B, L, H)
-        back, (h_back, c_back) = self.back(reverse_valid(x, valid), (h_back.to(x), c_back.to(x)))
-        both = torch.cat([ahead, reverse_valid(back, valid)], dim=-1)  # (B, L, 2H)
+        turned = turn_windows(x, valid, window=window)
+        back, (h_back, c_back) = self.back(turned, (h_back.to(x), c_back.to(x)))
+        both = torch.cat([ahead, turn_windows(back, valid, window=window)], dim=-1)  # (B, L, 2H)
         summed = self.dropout(both) + map_valid(self.shortcut, x, valid)
         return self.fc(self.dropout(summed)), (h, c, h_back, c_back)
 
     def _zero_state(self, x: Tensor) -> State:
         shape = self.ahead.num_layers, len(x), self.ahead.hidden_size
         return tuple(x.new_zeros(shape) for _ in range(4))
+
+
+def turn_windows(x: Tensor, valid: Tensor, *, window: int) -> Tensor:
+    """Reverse the valid epochs of (B, L, W) in time, each window of so many by itself.
+
+    The last window of a row can be shorter; padding stays where it is.
+    """
+    place = torch.arange(x.shape[1], device=x.device).expand(valid.shape)  # (B, L)
+    begin = place // window * window
+    end = (begin + window).minimum(valid.sum(dim=1, keepdim=True))
+    order = torch.where(valid, begin + end - 1 - place, place)
+    return x.gather(1, order[..., None].expand_as(x))
 
 
 class DeepSleepNet(NightModel):

@@ -22,13 +22,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from somnoflow.data.windows import cut_windows, pad
+from somnoflow.data.windows import Flags, Floats
 from somnoflow.models.context import map_valid, mark_seen
 from somnoflow.models.epoch_encoder import EpochEncoder
 from somnoflow.tasks import TASKS
 
-Floats = npt.NDArray[np.float32]
-Flags = npt.NDArray[np.bool_]
 State = tuple[Tensor, ...]
 
 
@@ -38,7 +36,7 @@ class NightHead(nn.Module):
     Parameters
     ----------
     window
-        L, the epochs of a window that `predict_proba` cuts; `forward` takes any L.
+        L, the epochs of a window in training; `forward` takes any.
     task
         What is asked, a key of `TASKS`.
     seen
@@ -82,37 +80,21 @@ class NightHead(nn.Module):
         """
         training = self.training
         self.eval()
-        found = self._predict(features, starts)
+        found = np.empty((len(features), len(self.seen)), np.float32)
+        begins = starts.copy()
+        begins[:1] = True
+        for rows in np.split(np.arange(len(features)), np.flatnonzero(begins))[1:]:
+            x = torch.from_numpy(features[rows]).to(self.seen.device)
+            logits = self.answer_run(x).float().masked_fill(~self.seen, float("-inf"))
+            found[rows] = logits.softmax(dim=-1).cpu().numpy()
         self.train(training)
         return found
 
-    def _predict(self, features: Floats, starts: Flags) -> Floats:
-        """Go through all runs side by side, window by window, with the state carried on."""
-        windows = cut_windows(starts, length=self.window, stride=self.window, whole=False)
-        number = number_in_run(windows, starts)
-        found = np.empty((len(features), len(self.seen)), np.float32)
-        state: State | None = None
-        before = np.empty(0, np.int64)
-        for step in range(number.max(initial=-1) + 1):
-            now = np.flatnonzero(number == step)
-            if state is not None:
-                # The window before in the list is the one before in the run.
-                going_on = torch.from_numpy(np.searchsorted(before, now - 1)).to(self.seen.device)
-                state = tuple(part[:, going_on] for part in state)
-            rows, valid = pad(windows[now])  # both (B, L)
-            found[rows[valid]], state = self._score(features[rows], valid, state)
-            before = now
-        return found
-
-    def _score(
-        self, features: Floats, valid: Flags, state: State | None = None
-    ) -> tuple[Floats, State | None]:
-        """Give the probabilities (n, K) of the valid epochs of windows, and their states."""
-        device = self.seen.device
-        marked = torch.from_numpy(valid).to(device)
-        logits, state = self(torch.from_numpy(features).to(device), marked, state)
-        logits = logits[marked].float().masked_fill(~self.seen, float("-inf"))
-        return logits.softmax(dim=-1).cpu().numpy(), state
+    def answer_run(self, features: Tensor) -> Tensor:
+        """Give the logits (n, K) of a whole run's features (n, D), as its windows would."""
+        whole = torch.ones(1, len(features), dtype=torch.bool, device=features.device)
+        logits, _ = self(features[None], whole)
+        return logits[0]
 
 
 class EpochHead(NightHead):
@@ -215,13 +197,6 @@ def keep_state(state: State | None, continues: Tensor) -> State | None:
     return tuple(
         torch.where(continues[:, None], part.detach(), zero.to(part.dtype)) for part in state
     )
-
-
-def number_in_run(windows: npt.NDArray[np.int64], starts: Flags) -> npt.NDArray[np.int64]:
-    """Give for each window (M, 2) of `cut_windows` its number in its run, from 0."""
-    begins = starts[windows[:, 0]]
-    begins[:1] = True
-    return np.arange(len(windows)) - np.flatnonzero(begins)[np.cumsum(begins) - 1]
 
 
 def lstm(width: int, units: int, *, layers: int = 1, dropout: float = 0.0) -> nn.LSTM:

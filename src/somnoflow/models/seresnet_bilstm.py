@@ -22,7 +22,7 @@ from somnoflow.models.backbone import SqueezeExcitation
 from somnoflow.models.convolution import require_sizes
 from somnoflow.models.epoch_encoder import EpochEncoder
 from somnoflow.models.layers import as_autocast
-from somnoflow.models.recurrent import Flags, Floats, NightHead, NightModel, State
+from somnoflow.models.recurrent import NightHead, NightModel, State
 
 # The stride of the first convolution is a twenty-fifth of a second.
 LEAST_RATE = 25
@@ -198,13 +198,6 @@ class CentreHead(NightHead):
         logits = found.new_zeros(*valid.shape, found.shape[-1])
         logits[valid] = found
         return logits, None
-
-    def _predict(self, features: Floats, starts: Flags) -> Floats:
-        """Go through one run after the other, each whole."""
-        first = np.flatnonzero(starts[1:]) + 1
-        runs = [run for run in np.split(features, first) if len(run)]
-        parts = [self._score(run[None], np.ones((1, len(run)), bool))[0] for run in runs]
-        return np.concatenate([np.empty((0, len(self.seen)), np.float32), *parts])
 
 
 class SeResNetBiLstm(NightModel):
