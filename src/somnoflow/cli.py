@@ -139,6 +139,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     embed.set_defaults(run=_embed)
 
+    _add_score(commands)
+
     explain = commands.add_parser(
         "explain", help="show where in some epochs of a night a model finds its answer"
     )
@@ -166,6 +168,35 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_score(commands: Any) -> None:
+    score = commands.add_parser(
+        "score", help="give every epoch of some nights its stage, or its event, from a model"
+    )
+    score.add_argument(
+        "recordings", type=Path, nargs="+", help="recordings, or folders with recordings"
+    )
+    score.add_argument(
+        "--model", type=Path, required=True,
+        help="model.safetensors of a supervised or fine-tuned model, or head.safetensors",
+    )  # fmt: skip
+    score.add_argument("--encoder", type=Path, help="encoder.safetensors that a head stands on")
+    score.add_argument(
+        "--out", type=Path, required=True, metavar="FOLDER",
+        help="folder for a CSV of each recording, and for rejected.tsv",
+    )  # fmt: skip
+    _add_reading(score)
+    score.add_argument(
+        "--stride", type=_positive, help="step between windows in epochs; a window without it"
+    )
+    score.add_argument(
+        "--threshold", type=_share, help="probability that makes an event; 0.5 without it"
+    )
+    score.add_argument(
+        "--force", action="store_true", help="make files again that are there already"
+    )
+    score.set_defaults(run=_score)
+
+
 def _add_reading(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dataset",
@@ -174,7 +205,7 @@ def _add_reading(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--configfile", type=Path, nargs="+", default=[],
-        help="configuration whose sections `signals` and `pack` the encoder was trained with; "
+        help="configuration whose sections `signals` and `pack` the model was trained with; "
         "without it their defaults",
     )  # fmt: skip
 
@@ -185,6 +216,16 @@ def _epochs(text: str) -> range:
     if not all(number.isdecimal() for number in numbers) or int(numbers[-1]) < int(first):
         raise argparse.ArgumentTypeError(f"found {text}, wanted epochs such as 120-130 or 120")
     return range(int(first), int(numbers[-1]) + 1)
+
+
+def _share(text: str) -> float:
+    try:
+        found = float(text)
+    except ValueError:
+        found = -1.0
+    if not 0 < found < 1:
+        raise argparse.ArgumentTypeError(f"found {text}, wanted a number between 0 and 1")
+    return found
 
 
 def _positive(text: str) -> int:
@@ -307,6 +348,23 @@ def _embed(options: argparse.Namespace) -> int:
         encoder=options.encoder,
         out=options.out,
         batch_size=options.batch_size,
+        force=options.force,
+        **_reading(options),
+    )
+    return 1 if rejected else 0
+
+
+def _score(options: argparse.Namespace) -> int:
+    # As in _convert.
+    from somnoflow.score import score_nights  # noqa: PLC0415
+
+    rejected = score_nights(
+        options.recordings,
+        model=options.model,
+        encoder=options.encoder,
+        out=options.out,
+        stride=options.stride,
+        threshold=options.threshold,
         force=options.force,
         **_reading(options),
     )

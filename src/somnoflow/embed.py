@@ -1,15 +1,10 @@
 """`somnoflow embed`: embeddings of nights with a trained encoder, a Parquet file for each.
 
-What is decided here:
-
-- A recording that cannot be used is listed with its reason, and the others are done.
-- A file that is there is not made again, so that what was interrupted goes on where it stopped; one
-  that another encoder or other settings made is not taken for it.
+What is decided here: a file that is there is not made again, so that what was interrupted goes on
+where it stopped; one that another encoder or other settings made is not taken for it.
 """
 
 import json
-import sys
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,32 +14,32 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from pydantic import ValidationError
 from tqdm import tqdm
 
 from somnoflow.config.base import ConfigError
 from somnoflow.config.dataset import Reading
 from somnoflow.config.pack import Pack
 from somnoflow.config.signals import Signals
-from somnoflow.inspect.kinds import recognise
-from somnoflow.inspect.naming import split_suffix
 from somnoflow.io.atomic import atomic
 from somnoflow.io.digest import sha256_file
-from somnoflow.io.manifest import files_below
-from somnoflow.io.rejection import Rejection
-from somnoflow.io.table import write_table
 from somnoflow.models.encoders import Encoder, ModalityEncoder, load_encoder
 from somnoflow.models.errors import WeightsError
 from somnoflow.models.published_checkpoint import is_torch_file
 from somnoflow.models.synthsleepnet import SynthSleepNet
-from somnoflow.night import Night, read_night, signals_for
+from somnoflow.night import Night
+from somnoflow.nights import (
+    describe_night,
+    do_nights,
+    find_recordings,
+    fit_signals,
+    name_outputs,
+)
 from somnoflow.stages import EPOCH_SECONDS
 from somnoflow.training.device import choose_device, prepare
 from somnoflow.training.embedding import embedding_table, name_modalities
 from somnoflow.training.encoding import embed_rows
 
 MADE_BY = b"somnoflow"
-REJECTED = ("file", "problem", "found", "wanted", "advice")
 
 
 def embed_nights(
@@ -91,7 +86,7 @@ def embed_nights(
     WeightsError
         When the encoder cannot be used.
     """
-    files = name_outputs(find_recordings(given), out=out)
+    files = name_outputs(find_recordings(given), out=out, suffix=".parquet")
     model = _load(encoder)
     signals = fit_signals(signals, channels=model.channels, sampling_rate=model.sampling_rate)
     made_by = {
@@ -108,80 +103,15 @@ def embed_nights(
     device = choose_device(gpus=1)
     prepare(device, threads=torch.get_num_threads())
     model.to(device)
-    out.mkdir(parents=True, exist_ok=True)
-    rejected: list[dict[str, str]] = []
-    with tqdm(files.items(), unit="night", disable=None if len(files) > 1 else True) as bar:
-        for to, path in bar:
-            if to in done:
-                tqdm.write(f"{path}: {to} is there already (--force makes it again)")
-                continue
-            try:
-                night = read_night(
-                    path,
-                    channels=model.channels,
-                    sampling_rate=model.sampling_rate,
-                    reading=reading,
-                    signals=signals,
-                    pack=pack,
-                )
-            except Rejection as rejection:
-                tqdm.write(f"{path}: rejected, {rejection}", file=sys.stderr)
-                rejected.append({"file": str(path), **rejection.row()})
-                continue
-            embedding = embed_night(model, night, batch_size=batch_size, device=device)
-            write_night(to, night, embedding, made_by=made_by)
-            tqdm.write(f"{path}: {_described(night)}")
-    with atomic(out / "rejected.tsv") as table:
-        write_table(table, rejected, columns=REJECTED)
-    return len(rejected)
 
+    def make(to: Path, night: Night) -> str:
+        embedding = embed_night(model, night, batch_size=batch_size, device=device)
+        write_night(to, night, embedding, made_by=made_by)
+        return describe_night(night)
 
-def find_recordings(given: Sequence[Path]) -> list[Path]:
-    """Give the recordings among files and, sorted by name, below folders.
-
-    Raises
-    ------
-    ConfigError
-        When a file or folder is not there, or a folder holds no recording.
-    """
-    found: list[Path] = []
-    for path in given:
-        if path.is_file():
-            found.append(path)
-            continue
-        if not path.is_dir():
-            raise ConfigError(
-                f"{path} is not there. Wanted: a recording, or a folder of recordings"
-            )
-        names = [name for name in files_below(path) if not name.endswith("/")]
-        below = [path / name for name in names if recognise(path / name).role == "recording"]
-        if not below:
-            raise ConfigError(
-                f"{path} holds {len(names)} files, and no recording is among them. Wanted: EDF, "
-                f"BDF, FIF or BrainVision; see what it holds with: somnoflow inspect {path}"
-            )
-        found += below
-    return found
-
-
-def name_outputs(recordings: Sequence[Path], *, out: Path) -> dict[Path, Path]:
-    """Give the recording of each file to write.
-
-    Raises
-    ------
-    ConfigError
-        When recordings of the same name would become one file.
-    """
-    named: defaultdict[str, list[Path]] = defaultdict(list)
-    for path in recordings:
-        named[split_suffix(path.name)[0]].append(path)
-    for name, paths in named.items():
-        if len(paths) > 1:
-            raise ConfigError(
-                f"{' and '.join(map(str, paths))} would both become {out / name}.parquet. Wanted: "
-                "recordings with different names; embed the others into another folder"
-            )
-    return {out / f"{name}.parquet": path for name, [path] in named.items()}
+    return do_nights(
+        files, done=done, out=out, reading=reading, signals=signals, pack=pack, make=make
+    )
 
 
 def embed_night(
@@ -227,24 +157,6 @@ def _load(path: Path) -> ModalityEncoder | SynthSleepNet:
     return model
 
 
-def fit_signals(signals: Signals, *, channels: Sequence[str], sampling_rate: int) -> Signals:
-    """Give the section `signals` for what an encoder reads.
-
-    Raises
-    ------
-    ConfigError
-        When a filter does not go with the sampling rate.
-    """
-    try:
-        return signals_for(channels, sampling_rate=sampling_rate, like=signals)
-    except ValidationError as error:
-        raise ConfigError(
-            f"the encoder reads {sampling_rate} Hz, and the section signals does not go with "
-            f"it: {error.errors()[0]['msg']}. Name the configuration that it was trained with "
-            "after --configfile"
-        ) from error
-
-
 def _done(files: Mapping[Path, Path], *, made_by: Mapping[str, Any]) -> set[Path]:
     """Give the files that are there; raise where one was made otherwise."""
     there = {to for to in files if to.exists()}
@@ -259,11 +171,3 @@ def _done(files: Mapping[Path, Path], *, made_by: Mapping[str, Any]) -> set[Path
                 "another folder after --out, or --force to make it again"
             )
     return there
-
-
-def _described(night: Night) -> str:
-    usable = len(night.rows(scored=False))
-    taken = ", ".join(f"{channel} from {labels}" for channel, labels in night.taken.items())
-    absent = "".join(f"\n  without {name}: {why}" for name, why in night.absent.items())
-    remarks = "".join(f"\n  {remark}" for remark in night.remarks)
-    return f"{len(night)} epochs, {usable} usable; {taken}{absent}{remarks}"

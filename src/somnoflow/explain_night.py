@@ -21,7 +21,6 @@ from somnoflow.config.pack import Pack
 from somnoflow.config.signals import Signals
 from somnoflow.config.unimodal import modality_of
 from somnoflow.data.packed import Rows
-from somnoflow.embed import fit_signals
 from somnoflow.explain.explaining import NightExplainer, explanation_rows
 from somnoflow.explain.explanation import read_explanations, write_explanations
 from somnoflow.explain.model import ExplainedModel, load_explained
@@ -31,6 +30,7 @@ from somnoflow.io.atomic import atomic
 from somnoflow.io.rejection import Rejection
 from somnoflow.models.errors import WeightsError
 from somnoflow.night import Night, read_night
+from somnoflow.nights import fit_signals
 from somnoflow.report.explanation_figure import draw_explanation
 from somnoflow.report.explanation_section import words_for
 from somnoflow.report.figures import Picture

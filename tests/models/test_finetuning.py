@@ -439,13 +439,13 @@ def test_scores_have_the_form_of_frozen_heads(
 def test_scoring_holds_one_recording_at_a_time(
     shared: Cohort, partial: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from somnoflow.training import tuned_scoring
+    from somnoflow.training import predicting
 
     seen = []
-    embed_rows = tuned_scoring.embed_rows
-    monkeypatch.setattr(tuned_scoring, "BATCH", 4)
+    embed_rows = predicting.embed_rows
+    monkeypatch.setattr(predicting, "BATCH", 4)
     monkeypatch.setattr(
-        tuned_scoring,
+        predicting,
         "embed_rows",
         lambda model, epochs, rows, **options: (
             seen.append(epochs.table["recording"][rows].unique().to_list())

@@ -82,6 +82,7 @@ def prepare(device: torch.device, *, threads: int) -> None:
     torch.set_num_threads(threads)
     if device.type == "cpu":
         keep_memory()
-        torch.use_deterministic_algorithms(True)
+        # Not use_deterministic_algorithms, which does the same and imports torch's compiler first.
+        torch.set_deterministic_debug_mode("error")
         # This mode also fills new memory with NaN, which costs time and changes no result here.
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]

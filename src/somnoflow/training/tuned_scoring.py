@@ -6,13 +6,9 @@ import numpy as np
 import polars as pl
 
 from somnoflow.data.packed import PackedEpochs
-from somnoflow.data.windows import run_starts
 from somnoflow.models.tuned import Tuned
-from somnoflow.training.embedding import embed_rows
+from somnoflow.training.predicting import predict_rows
 from somnoflow.training.scoring import NIGHT, add_probabilities, require_order
-
-# Epochs that the encoder sees at once; what it holds in memory does not grow with the night.
-BATCH = 128
 
 
 def score_recordings(stager: Tuned, epochs: PackedEpochs, *, stride: int) -> Iterator[pl.DataFrame]:
@@ -37,8 +33,8 @@ def score_recordings(stager: Tuned, epochs: PackedEpochs, *, stride: int) -> Ite
     device = stager.head.seen.device
     numbered = epochs.table.with_row_index("row")
     for (*_,), night in numbered.group_by(NIGHT, maintain_order=True):
-        usable = night.filter("usable")
-        rows = usable["row"].to_numpy().astype(np.int64)
-        features = embed_rows(stager.encoder, epochs, rows, batch_size=BATCH, device=device)
-        probabilities = stager.head.predict_proba(features, run_starts(usable), stride=stride)
+        rows = night.filter("usable")["row"].to_numpy().astype(np.int64)
+        probabilities = predict_rows(
+            stager.encoder, stager.head, epochs, rows, stride=stride, device=device
+        )
         yield add_probabilities(night.drop("row"), probabilities, task=stager.head.task)

@@ -1,0 +1,41 @@
+"""Probabilities of the epochs of one recording, from their signals."""
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from somnoflow.data.packed import Rows
+from somnoflow.data.windows import run_starts
+from somnoflow.models.heads import Head
+from somnoflow.training.encoding import embed_rows
+from somnoflow.training.reading import Epochs, Floats
+
+# Epochs that the encoder sees at once; what it holds in memory does not grow with the night.
+BATCH = 128
+
+
+def predict_rows(
+    encoder: Any, head: Head, epochs: Epochs, rows: Rows, *, stride: int, device: torch.device
+) -> Floats:
+    """Give the probabilities (N, K) of usable epochs of a recording, each encoded once.
+
+    Parameters
+    ----------
+    encoder
+        As for `embed_rows`, on `device`.
+    head
+        On the encoder's features.
+    epochs
+        Of the channels that the encoder reads.
+    rows
+        Rows (N,) of `epochs.table`, in the order of time.
+    stride
+        Step between windows in epochs, for heads that see more than one.
+    device
+        Where the encoder computes.
+    """
+    if not len(rows):
+        return np.empty((0, len(head.task.classes)), np.float32)
+    features = embed_rows(encoder, epochs, rows, batch_size=BATCH, device=device)
+    return head.predict_proba(features, run_starts(epochs.table[rows]), stride=stride)
