@@ -14,6 +14,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from somnoflow.models.boosting import read_boosting
 from somnoflow.models.context import CONTEXTS, ContextHead, mark_seen
 from somnoflow.models.layers import classifier
 from somnoflow.models.weights import describe_head, fill, read_about, read_tensors, write_weights
@@ -150,8 +151,6 @@ def load_head(path: Path, *, dimension: int) -> Head:
         arrays["targets"] = arrays.pop("stages")
         return KnnProbe(**arrays, neighbours=about["neighbours"], task=_task(about))
     if about["head"] == "boosting":
-        from somnoflow.models.boosting import read_boosting  # noqa: PLC0415 - takes seconds
-
         return read_boosting(tensors["trees"], seen=about["seen"], task=about["task"], path=path)
     head = _build(about, path=path)
     fill(head, tensors, path=path)
