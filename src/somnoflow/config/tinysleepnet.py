@@ -1,6 +1,6 @@
 """Section `supervised.tinysleepnet`: its training (EMBC 2020)."""
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from somnoflow.config.recipe import SupervisedRecipe
 
@@ -33,5 +33,14 @@ class TinySleepNet(SupervisedRecipe):
         "0.1.",
     )
     random_start: int = Field(
-        5, ge=0, description="Most epochs left out at the beginning of a night. Published: 5."
+        4, ge=0, description="Most epochs left out at the beginning of a night. Published code: 4."
     )
+
+    @model_validator(mode="after")
+    def _check(self) -> "TinySleepNet":
+        if self.roll and self.window < 2:
+            raise ValueError(
+                f"roll is {self.roll:g} with window = {self.window}, wanted 0, or a window of 2 "
+                "or more: the epoch at the border of a rolled window loses its label"
+            )
+        return self
