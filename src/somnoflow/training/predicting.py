@@ -1,5 +1,7 @@
 """Probabilities of the epochs of one recording, from their signals."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -38,4 +40,20 @@ def predict_rows(
     if not len(rows):
         return np.empty((0, len(head.task.classes)), np.float32)
     features = embed_rows(encoder, epochs, rows, batch_size=BATCH, device=device)
-    return head.predict_proba(features, run_starts(epochs.table[rows]), stride=stride)
+    with _one_thread():
+        return head.predict_proba(features, run_starts(epochs.table[rows]), stride=stride)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Compute a head by one CPU thread.
+
+    It takes thousands of small steps, one after the other: shared among threads they are no faster,
+    and on a machine that others use too each of them waits for the slower thread.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
