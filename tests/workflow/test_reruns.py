@@ -16,39 +16,53 @@ FOLDS, SHARDS = 2, 2
 HEADS, TUNED = 4, 1
 # Of SynthSleepNet: a frozen and a fine-tuned model of each of two tasks, stages and events.
 TASKS, MODALITIES = 2, 2
+SUPERVISED = 3
+# The table of all models is made once, and so is the report.
 REPORT = {"report": 1}
+JUDGED = {"compare": 1, **REPORT}
 
 
 def together(*parts: dict[str, int]) -> dict[str, int]:
-    """Add up jobs by rule, but the one report."""
+    """Add up jobs by rule, but the one comparison and the one report."""
     jobs: Counter[str] = Counter()
     for part in parts:
         jobs.update(part)
-    return {**jobs, **REPORT}
+    return {**jobs, **JUDGED}
 
 
-HEAD = {"head": FOLDS * HEADS, "score": FOLDS * HEADS, "evaluate": HEADS + TUNED, **REPORT}
-FINETUNE = {"finetune": FOLDS * TUNED, "score_tuned": FOLDS * TUNED}
-PRETRAIN = {"pretrain": FOLDS, "embed": FOLDS, **HEAD, **FINETUNE}
+HEAD = {"head": FOLDS * HEADS, "score": FOLDS * HEADS, "evaluate": HEADS, **JUDGED}
+FINETUNE = {
+    "finetune": FOLDS * TUNED, "score_tuned": FOLDS * TUNED, "explain": TUNED,
+    "evaluate": TUNED, **JUDGED,
+}  # fmt: skip
+PRETRAIN = together({"pretrain": FOLDS, "embed": FOLDS}, HEAD, FINETUNE)
 FUSE = {
     "fuse": FOLDS, "embed": FOLDS, "project": 1,
     "head": FOLDS * TASKS, "score": FOLDS * TASKS,
-    "finetune_fused": FOLDS * TASKS, "score_tuned": FOLDS * TASKS,
-    "ablate": FOLDS, "evaluate_ablation": 1, "evaluate": 2, "evaluate_events": 2, **REPORT,
+    "finetune_fused": FOLDS * TASKS, "score_tuned": FOLDS * TASKS, "explain": 1,
+    "ablate": FOLDS, "evaluate_ablation": 1, "evaluate": 2, "evaluate_events": 2, **JUDGED,
 }  # fmt: skip
 UNIMODAL = together({"pretrain": FOLDS * MODALITIES}, FUSE)
 ENCODERS = together(PRETRAIN, UNIMODAL)
-EVALUATE = {
-    "evaluate": HEADS + TUNED + 2, "evaluate_events": 2, "evaluate_ablation": 1, **REPORT
+RESCORED = {
+    "score_tuned": FOLDS * SUPERVISED, "explain": SUPERVISED, "evaluate": SUPERVISED, **JUDGED,
 }  # fmt: skip
-SUBSET = {"subset": FOLDS * 3, **ENCODERS}
-INDEX = {"index": 1, "split": 1, **SUBSET}
-PARSE = {"parse": SHARDS, "pack": SHARDS, **INDEX}
-PACK = {"pack": SHARDS, **SUBSET}
-ONE_SHARD = {"parse": 1, "pack": 1, **INDEX}
-ONE_HEAD = {"head": FOLDS, "score": FOLDS, "evaluate": 1, **REPORT}
-LINEAR = {"head": FOLDS * 2, "score": FOLDS * 2, "evaluate": 2, **REPORT}
-ONE_TUNED = {**FINETUNE, "evaluate": TUNED, **REPORT}
+TRAIN = together({"train": FOLDS * SUPERVISED}, RESCORED)
+ONE_HEAD = {"head": FOLDS, "score": FOLDS, "evaluate": 1, **JUDGED}
+MAJORITY = {"score_majority": FOLDS, "evaluate": 1, **JUDGED}
+STAGER = {"score_yasa": FOLDS, "evaluate": 1, **JUDGED}
+BOOSTING = ONE_HEAD
+EVALUATE = {
+    "evaluate": HEADS + TUNED + 2 + SUPERVISED + 3, "evaluate_events": 2, "evaluate_ablation": 1,
+    **JUDGED,
+}  # fmt: skip
+SUBSET = together({"subset": FOLDS * 3}, ENCODERS, TRAIN, BOOSTING, MAJORITY)
+INDEX = together({"index": 1, "split": 1}, SUBSET, STAGER)
+YASA = {"embed_yasa": FOLDS}
+PARSE = together({"parse": SHARDS, "pack": SHARDS, "yasa": SHARDS}, YASA, INDEX)
+PACK = together({"pack": SHARDS}, YASA, SUBSET)
+ONE_SHARD = together({"parse": 1, "pack": 1, "yasa": 1}, YASA, INDEX)
+LINEAR = {"head": FOLDS * 2, "score": FOLDS * 2, "evaluate": 2, **JUDGED}
 
 Edit = Callable[[Project], None]
 
@@ -123,7 +137,7 @@ CASES: dict[str, tuple[Edit, dict[str, int]]] = {
             "finetune_fused": FOLDS,
             "score_tuned": FOLDS,
             "evaluate_events": 2,
-            **REPORT,
+            **JUDGED,
         },
     ),
     "picture of the embeddings": (
@@ -140,13 +154,13 @@ CASES: dict[str, tuple[Edit, dict[str, int]]] = {
     ),
     "overlapping windows": (
         edit("config/tiny.yaml", "  context:\n", "  score_stride: 2\n  context:\n"),
-        {"score": FOLDS, "evaluate": 1, **REPORT},
+        {"score": FOLDS, "evaluate": 1, **JUDGED},
     ),
     "fine-tuning": (
         edit(
             "config/tiny.yaml", "finetune:\n  names", "finetune:\n  learning_rate: 0.002\n  names"
         ),
-        ONE_TUNED,
+        FINETUNE,
     ),
     "one more head": (
         edit("config/tiny.yaml", "[linear, knn, mamba]", "[linear, knn, mamba, lstm]"),
@@ -164,12 +178,12 @@ CASES: dict[str, tuple[Edit, dict[str, int]]] = {
             "head": FOLDS * 3,
             "score": FOLDS * 3,
             "evaluate": 3,
-            **REPORT,
+            **JUDGED,
         },
     ),
     "one more share of the labels": (
         edit("config/tiny.yaml", "percents: [50]", "percents: [50, 100]"),
-        {"subset": FOLDS, **ONE_HEAD},
+        {"subset": FOLDS, "head": FOLDS, "score": FOLDS, "evaluate": 1, **REPORT},
     ),
     "cropped wake": (
         edit("config/tiny.yaml", "shards: 2", "shards: 2\nsignals:\n  wake_margin_minutes: 1"),
@@ -197,9 +211,39 @@ CASES: dict[str, tuple[Edit, dict[str, int]]] = {
         append(f"{SOURCE}/data/parsing.py", "\nUNUSED = 1\n"),
         PARSE,
     ),
-    "code of the model": (append(f"{SOURCE}/models/neuronet.py", "\nUNUSED = 1\n"), ENCODERS),
+    "code of the model": (
+        append(f"{SOURCE}/models/neuronet.py", "\nUNUSED = 1\n"),
+        together(ENCODERS, RESCORED),
+    ),
+    "code of a supervised model": (
+        append(f"{SOURCE}/training/streams.py", "\nUNUSED = 1\n"),
+        TRAIN,
+    ),
+    "training of a supervised model": (
+        edit(
+            "config/tiny.yaml", "  deepsleepnet:\n", "  deepsleepnet:\n    learning_rate: 0.002\n"
+        ),
+        {"train": FOLDS, "score_tuned": FOLDS, "explain": 1, "evaluate": 1, **JUDGED},
+    ),
+    "one more way with rare classes": (
+        edit("config/tiny.yaml", "supervised:\n", "supervised:\n  balance: [published, weights]\n"),
+        {
+            "train": FOLDS * SUPERVISED,
+            "score_tuned": FOLDS * SUPERVISED,
+            "evaluate": SUPERVISED,
+            **JUDGED,
+        },
+    ),
+    "gradient boosting": (
+        edit("config/tiny.yaml", "heads:\n", "heads:\n  boosting:\n    leaves: 5\n"),
+        BOOSTING,
+    ),
+    "explained epochs": (
+        edit("config/tiny.yaml", "explain:\n  epochs: 1", "explain:\n  epochs: 2"),
+        {"explain": SUPERVISED + TUNED + 1, **REPORT},
+    ),
     "template of the report": (append(f"{SOURCE}/report/page.html", "<!-- x -->\n"), REPORT),
-    "style of the report": (append(f"{SOURCE}/report/page.css", "/* x */\n"), REPORT),
+    "style of the report": (append(f"{SOURCE}/report/page.css", "/* x */\n"), JUDGED),
     "code of a figure": (append(f"{SOURCE}/report/figures.py", "\nUNUSED = 1\n"), REPORT),
     "meaning of a label": (
         edit("workflow/datasets/simulated/dataset.yaml", "Sleep stage R: REM", "Sleep stage R: W"),

@@ -16,18 +16,27 @@ RESULTS = "results/tiny"
 VOLATILE = ("run.json", "state.json", "index.html")
 NEURONET, FUSED = "neuronet/EEG_C4", "synthsleepnet/all"
 ENCODERS = (NEURONET, "unimodal/EEG", "unimodal/ECG", FUSED)
-EMBEDDED = (NEURONET, FUSED)
+YASA = "yasa/EEG_C4"
+EMBEDDED = (NEURONET, FUSED, YASA)
 STAGING, SUBSET = "task=staging/labels=all", "task=staging/labels=epochs-50-seed1"
 EVENTS = "task=respiratory/labels=all"
 FROZEN = (
     *(f"{NEURONET}/{head}/{STAGING}" for head in ("knn", "linear", "mamba")),
     f"{NEURONET}/linear/{SUBSET}",
     *(f"{FUSED}/linear/{labels}" for labels in (STAGING, EVENTS)),
+    f"{YASA}/boosting/{STAGING}",
 )
 TUNED = (
     f"{NEURONET}/partial-mamba/{STAGING}",
     *(f"{FUSED}/lora-mamba2/{labels}" for labels in (STAGING, EVENTS)),
+    *(
+        f"{model}/EEG_C4/published/{STAGING}"
+        for model in ("deepsleepnet", "tinysleepnet", "seresnet_bilstm")
+    ),
 )
+UNTRAINED = (f"{YASA}/stager/{STAGING}", f"majority/none/constant/{STAGING}")
+EXPLAINED = (TUNED[0], f"{FUSED}/linear/{STAGING}", *TUNED[3:])
+MODELS = (*FROZEN, *TUNED, *UNTRAINED)
 FOLD = [
     *(f"embeddings/{encoder}/fold={{fold}}/index.json" for encoder in EMBEDDED),
     *(
@@ -43,7 +52,7 @@ FOLD = [
     *(f"heads/{model}/fold={{fold}}/head.safetensors" for model in FROZEN),
     *(f"heads/{model}/fold={{fold}}/model.safetensors" for model in TUNED),
     *(f"heads/{model}/fold={{fold}}/training.csv" for model in (*FROZEN, *TUNED)),
-    *(f"scores/{model}/fold={{fold}}/predictions.parquet" for model in (*FROZEN, *TUNED)),
+    *(f"scores/{model}/fold={{fold}}/predictions.parquet" for model in MODELS),
     f"ablation/{FUSED}/fold={{fold}}/counts.parquet",
 ]
 SHARD = [
@@ -55,14 +64,17 @@ SHARD = [
     "raw/dataset=simulated/shard={shard}/manifest.tsv",
     "signals/dataset=simulated/shard={shard}/index.json",
     "signals/dataset=simulated/shard={shard}/part-0.parquet",
+    "yasa/EEG_C4/dataset=simulated/shard={shard}/features.parquet",
     *(f"embeddings/{encoder}/fold={fold}/dataset=simulated/shard={{shard}}.parquet"
       for encoder in EMBEDDED for fold in (0, 1)),
 ]  # fmt: skip
 ONCE = [
     f"ablation/{FUSED}/metrics.json",
     f"projection/{FUSED}/fold=0/projection.parquet",
+    *(f"explain/{model}/fold=0/explanation.parquet" for model in EXPLAINED),
+    *(f"comparison/comparison.{end}" for end in ("csv", "html", "tex")),
     *(f"metrics/{model}/{file}"
-      for model in (*FROZEN, *TUNED) for file in ("metrics.json", "recordings.tsv")),
+      for model in MODELS for file in ("metrics.json", "recordings.tsv")),
     *(f"raw/dataset=simulated/S000{n}{end}.edf"
       for n in (1, 2, 3, 4) for end in ("", "-annotations")),
     *(f"signals/{file}"
