@@ -337,11 +337,31 @@ def test_embeddings_of_the_picture_are_artefacts_where_no_head_reads_them() -> N
         ("label_efficiency", {"encoders": ["features"]}, "'unimodal' or 'synthsleepnet'"),
         ("pretrain", {"channels": ["ECG", "ECG"]}, "pretrain.channels: named twice: ECG"),
         ("split", {"external": ["ucddb"]}, "split.external names ucddb, wanted some of datasets"),
+        ("supervised", {"names": ["tinysleepnet"] * 2}, "supervised.names: named twice: tinysleep"),
+        ("supervised", {"balance": ["plain", "plain"]}, "supervised.balance: named twice: plain"),
+        ("supervised", {"tasks": ["apnea", "apnea"]}, "supervised.tasks: named twice: apnea"),
+        ("baselines", {"yasa": ["EEG_C4", "EEG_C4"]}, "baselines.yasa: named twice: EEG_C4"),
+        ("baselines", {"yasa_heads": ["knn", "knn"]}, "baselines.yasa_heads: named twice: knn"),
+        ("baselines", {"yasa": ["EEG_Fpz"]}, "baselines.yasa names EEG_Fpz, wanted channels of"),
     ],
 )
 def test_mistakes_are_named(section: str, values: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         read_config({section: values})
+
+
+def test_supervised_models_read_channels_that_are_kept() -> None:
+    other = {"channels": ["EEG_Fpz"]}
+    read_config({"supervised": other})
+    with pytest.raises(ConfigError, match=r"supervised\.channels names EEG_Fpz, wanted channels of"):
+        read_config({"supervised": {**other, "names": ["tinysleepnet"]}})
+
+
+def test_yasa_wants_more_than_80_hz() -> None:
+    signals = {"signals": {"sampling_rate": 80, "filters": {"EEG": [0.3, 35]}}}
+    read_config({**signals, "baselines": {"yasa": []}})
+    with pytest.raises(ConfigError, match="sampling_rate is 80 Hz, and YASA wants more than 80"):
+        read_config({**signals, "baselines": {"yasa": ["EEG_C4"]}})
 
 
 def test_supervised_models_and_baselines_are_rows() -> None:

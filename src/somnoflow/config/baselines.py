@@ -7,6 +7,9 @@ from somnoflow.config.heads import HeadName
 from somnoflow.config.signals import Channel
 from somnoflow.config.unimodal import modality_of
 
+# Sampling rates that YASA takes.
+YASA_ABOVE_HZ = 80
+
 
 class Baselines(Section):
     """Baselines: the majority class, YASA's features with heads on them, and YASA's own stager."""

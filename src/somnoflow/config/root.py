@@ -3,14 +3,14 @@
 import difflib
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from somnoflow.config.base import ConfigError, Section
-from somnoflow.config.baselines import Baselines
+from somnoflow.config.baselines import YASA_ABOVE_HZ, Baselines
 from somnoflow.config.evaluate import Evaluate
 from somnoflow.config.explain import Explain
 from somnoflow.config.features import Features
@@ -107,12 +107,7 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _check(self) -> "Config":
-        missing = [name for name in self.pretrain.channels if name not in self.signals.channels]
-        if missing:
-            raise ValueError(
-                f"pretrain.channels names {', '.join(missing)}, wanted channels of "
-                f"signals.channels: {', '.join(self.signals.channels)}"
-            )
+        self._require_kept("pretrain.channels", self.pretrain.channels)
         self._require_channels()
         absent = [name for name in self.split.external if name not in self.datasets]
         if absent:
@@ -142,7 +137,7 @@ class Config(Section):
                 )
 
     def _require_channels(self) -> None:
-        """Raise where SynthSleepNet would read what is not there."""
+        """Raise where a model would read what is not there, or YASA what is too slow."""
         off = "or switch SynthSleepNet off with `synthsleepnet: {channels: []}`"
         modalities = self.unimodal.modalities
         for name, channels in self.synthsleepnet.fusions.items():
@@ -159,11 +154,23 @@ class Config(Section):
                         f"no channel of {modality_of(channel)} to train its encoder on. Add one, "
                         f"{off}"
                     )
-        missing = [name for name in self.unimodal.channels if name not in self.signals.channels]
-        if missing and (self.synthsleepnet.fusions or self.unimodal.tasks):
+        if self.synthsleepnet.fusions or self.unimodal.tasks:
+            self._require_kept("unimodal.channels", self.unimodal.channels)
+        if self.supervised.names:
+            self._require_kept("supervised.channels", self.supervised.channels)
+        self._require_kept("baselines.yasa", self.baselines.yasa)
+        if self.baselines.yasa and self.signals.sampling_rate <= YASA_ABOVE_HZ:
             raise ValueError(
-                f"unimodal.channels names {', '.join(missing)}, wanted channels of "
-                f"signals.channels: {', '.join(self.signals.channels)}"
+                f"signals.sampling_rate is {self.signals.sampling_rate} Hz, and YASA wants more "
+                f"than {YASA_ABOVE_HZ} Hz. Raise it, or set baselines.yasa to []"
+            )
+
+    def _require_kept(self, key: str, channels: Iterable[str]) -> None:
+        """Raise where the channels of an option are not among those that are kept."""
+        if missing := [name for name in channels if name not in self.signals.channels]:
+            raise ValueError(
+                f"{key} names {', '.join(missing)}, wanted channels of signals.channels: "
+                f"{', '.join(self.signals.channels)}"
             )
 
     def _require_once(self) -> None:
@@ -178,6 +185,12 @@ class Config(Section):
             ("unimodal.tasks", self.unimodal.tasks),
             ("synthsleepnet.methods", self.synthsleepnet.methods),
             ("synthsleepnet.tasks", self.synthsleepnet.tasks),
+            ("supervised.names", self.supervised.names),
+            ("supervised.channels", self.supervised.channels),
+            ("supervised.tasks", self.supervised.tasks),
+            ("supervised.balance", self.supervised.balance),
+            ("baselines.yasa", self.baselines.yasa),
+            ("baselines.yasa_heads", self.baselines.yasa_heads),
             ("label_efficiency.encoders", curves.encoders),
             ("label_efficiency.methods", curves.methods),
             ("label_efficiency.by and percents", curves.subsets),
