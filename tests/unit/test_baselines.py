@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import polars as pl
 import pytest
 
@@ -202,6 +203,17 @@ def test_what_stands_in_unusable_epochs_does_not_matter(cohort: Cohort) -> None:
     own = night.filter("usable")
     np.testing.assert_allclose(values[usable], own.select(FEATURES), rtol=1e-3, atol=1e-4)
     np.testing.assert_allclose(probabilities[usable], own.select(PROBABILITIES), atol=1e-3)
+
+
+def test_a_night_is_scaled_by_its_usable_epochs_alone() -> None:
+    usable = np.ones(31, bool)
+    usable[5:15] = False
+    rng = np.random.default_rng(0)
+    features = pd.DataFrame(rng.normal(size=(31, len(FEATURES))), columns=list(FEATURES))
+    again = smooth(features, usable=usable)
+    scaled = again[usable].filter(like="_norm").drop(columns="time_norm")
+    np.testing.assert_allclose(scaled.median(), 0, atol=1e-6)
+    np.testing.assert_allclose(scaled.quantile(0.95) - scaled.quantile(0.05), 1, rtol=1e-5)
 
 
 def test_recordings_that_yasa_cannot_use_are_kept_and_named(cohort: Cohort) -> None:

@@ -26,6 +26,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from somnoflow.config.baselines import YASA_ABOVE_HZ
 from somnoflow.data.features import FeatureTable, standardise
 from somnoflow.io.parquet import part_metadata
 from somnoflow.signals.quality import UNUSABLE
@@ -54,7 +55,6 @@ FEATURES = tuple(
 ITS_STAGES = ("WAKE", "N1", "N2", "N3", "REM")  # in the order of ours
 PROBABILITIES = TASKS["staging"].probabilities
 LEAST_MINUTES = 5
-ABOVE_HZ = 80
 
 # YASA's other features are on the scale of their night already.
 RAW = tuple(name for name in FEATURES if not name.endswith(SMOOTHED))
@@ -158,8 +158,9 @@ def why_not(samples: pa.ChunkedArray, *, usable: Flags, sampling_rate: float) ->
     minutes = len(samples) * EPOCH_SECONDS / 60
     if samples.null_count:
         return "it was not recorded"
-    if sampling_rate <= ABOVE_HZ:
-        return f"{sampling_rate:g} Hz, YASA wants more than {ABOVE_HZ} Hz (signals.sampling_rate)"
+    if sampling_rate <= YASA_ABOVE_HZ:
+        wanted = f"YASA wants more than {YASA_ABOVE_HZ} Hz (signals.sampling_rate)"
+        return f"{sampling_rate:g} Hz, {wanted}"
     if minutes < LEAST_MINUTES:
         return f"{minutes:g} minutes, YASA wants at least {LEAST_MINUTES}"
     if not usable.any():
@@ -228,6 +229,7 @@ def smooth(features: "pd.DataFrame", *, usable: Flags) -> "pd.DataFrame":
     again = features.astype(float)
     again[own.columns] = own
     for end, values in zip(SMOOTHED, (around, before), strict=True):
+        values[~usable] = np.nan
         again[own.columns + end] = robust_scale(values, quantile_range=(5, 95))
     return again.astype(np.float32)
 
