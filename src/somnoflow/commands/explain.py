@@ -63,9 +63,10 @@ def explain(
     numbered = epochs.table.with_row_index("row").filter("usable")
     rows: list[dict[str, Any]] = []
     for _, few in chosen.group_by(RECORDING_KEY, maintain_order=True):
-        night = numbered.join(few, on=RECORDING_KEY, how="semi")
+        night = numbered.join(few, on=RECORDING_KEY, how="semi", maintain_order="left")
         explainer = NightExplainer(explained, epochs, night["row"].to_numpy().astype(np.int64))
-        for one in few.join(night.select(*keys, "row"), on=keys).iter_rows(named=True):
+        placed = few.join(night.select(*keys, "row"), on=keys, maintain_order="left")
+        for one in placed.iter_rows(named=True):
             answer = explainer.explain(one["row"], asked=one["predicted"])
             scored = np.array([one[name] for name in task.probabilities], np.float32)
             rows += explanation_rows(
