@@ -20,7 +20,7 @@ from somnoflow.compare.differences import differences, read_facts
 from somnoflow.compare.latex import escape
 from somnoflow.compare.networks import Network, channels_of, read_network, read_networks, size_of
 from somnoflow.compare.published import read_published, read_recipe
-from somnoflow.config.compare import CompareSlice
+from somnoflow.config.compare import COMPARED, CompareSlice
 from somnoflow.config.root import read_config
 from somnoflow.config.supervised import Supervised
 from somnoflow.evaluate.metrics import pooled
@@ -155,6 +155,29 @@ def test_what_is_as_published_is_not_called_different(tmp_path):
     assert differences(name, **ours, theirs=theirs) == ["not known: chosen on whom"]
 
 
+def test_options_that_differ_are_named_whatever_the_size(tmp_path):
+    changed = {"preset": "published", "passes": 200, "dropout": 0.2, "window": 10}
+    cfg = slice_of(recipes={"tinysleepnet": changed | {"learning_rate": 3e-3}})
+    facts = facts_of(tmp_path, cfg=cfg)
+    name = ModelName(Source("tinysleepnet", "EEG_Fpz"), "published")
+    theirs = published_of("tinysleepnet", "Sleep-EDF-20")
+    told = differences(name, channels=["EEG_Fpz"], subjects=20, facts=facts, theirs=theirs)
+    assert told[-4:-1] == [
+        "10 epochs in a window, not 20", "0.2 as dropout, not 0.5",
+        "0.003 as learning rate, not 0.0001",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SUPERVISED)
+def test_published_options_are_those_of_the_recipe_file(name):
+    path = Path(__file__).parents[2] / f"config/{name}.yaml"
+    recipe = getattr(read_config(yaml.safe_load(path.read_text())).supervised, name)
+    options = {option.name: option.published for option in read_recipe(name)}
+    assert options == {key: getattr(recipe, key) for key in options}
+    unpublished = {"preset"} | ({"passes", "dropout"} if name == "seresnet_bilstm" else set())
+    assert set(options) == {key for key in COMPARED if hasattr(recipe, key)} - unpublished
+
+
 def test_each_fact_that_differs_is_named(tmp_path):
     theirs = published_of("tinysleepnet", "Sleep-EDF-20")
     cfg = slice_of(datasets={"lab": None, "sim": None}, wake_margin_minutes=None)
@@ -171,9 +194,14 @@ def test_each_fact_that_differs_is_named(tmp_path):
         "not known: wake kept",
     ]
     fused = ModelName(Source("synthsleepnet", "all"), "linear")
-    told = differences(fused, **ours, theirs=published_of("synthsleepnet", "SHHS"))
+    theirs = published_of("synthsleepnet", "SHHS1")
+    told = differences(fused, **ours, theirs=theirs)
+    assert told[0] == "lab, not SHHS1"
     assert "folds by subjects, not recordings" in told
     assert "chosen on validation subjects, not test subjects" in told
+    cfg = slice_of(datasets={"shhs": "shhs1"})
+    first = {**ours, "facts": facts_of(tmp_path, cfg=cfg, dataset="shhs")}
+    assert "SHHS1" not in "; ".join(differences(fused, **first, theirs=theirs))
 
 
 def test_parameters_are_those_that_scoring_needs(tmp_path):

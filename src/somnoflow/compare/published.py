@@ -2,7 +2,7 @@
 
 The table holds what the papers (and, where named, the authors' code) say and nothing else: an
 empty cell is what they leave open. `recipes.tsv` holds published values of options whose defaults
-are smaller here.
+differ here, or can.
 """
 
 from dataclasses import dataclass

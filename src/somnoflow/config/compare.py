@@ -5,7 +5,10 @@ from pydantic import Field
 from somnoflow.config.base import Section
 
 # Options of recipes that are told where they are not as published.
-COMPARED = ("preset", "passes", "cnn_passes", "frame_step")
+COMPARED = (
+    "preset", "passes", "cnn_passes", "frame_step", "cnn_batch_size", "cnn_learning_rate", "window",
+    "batch_size", "dropout", "learning_rate", "tuned_learning_rate",
+)  # fmt: skip
 
 
 class CompareSlice(Section):
