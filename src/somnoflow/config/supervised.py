@@ -19,8 +19,9 @@ class Supervised(Section):
     """Which supervised models are trained, and how."""
 
     names: list[SupervisedName] = Field(
-        default=[],
-        description="Models to train: `deepsleepnet`, `tinysleepnet`, `seresnet_bilstm`.",
+        default=["deepsleepnet", "tinysleepnet", "seresnet_bilstm"],
+        description="Models to train: `deepsleepnet`, `tinysleepnet`, `seresnet_bilstm`; none "
+        "(`[]`): no supervised models.",
     )
     channels: list[Channel] = Field(
         default=["EEG_C4"], min_length=1, description="Each model is trained on each of these."
