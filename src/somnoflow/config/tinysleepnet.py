@@ -8,14 +8,15 @@ from somnoflow.config.recipe import SupervisedRecipe
 class TinySleepNet(SupervisedRecipe):
     """TinySleepNet: one CNN and one LSTM on nights in order."""
 
-    passes: int = Field(6, ge=1, description="Passes over the nights. Published: 200.")
+    dropout: float = Field(0.2, ge=0, lt=1, description="Dropout. Published: 0.5.")
+    passes: int = Field(25, ge=1, description="Passes over the nights. Published: 200.")
     window: int = Field(
-        20, ge=1, description="Epochs of a window; the state goes on to the next. Published: 20."
+        10, ge=1, description="Epochs of a window; the state goes on to the next. Published: 20."
     )
     batch_size: int = Field(
         15, ge=1, description="Nights that are gone through side by side. Published: 15."
     )
-    learning_rate: float = Field(1e-3, gt=0, description="Adam's learning rate. Published: 1e-4.")
+    learning_rate: float = Field(3e-3, gt=0, description="Adam's learning rate. Published: 1e-4.")
     weight_decay: float = Field(
         1e-3, ge=0, description="L2 penalty of the convolutions. Published: 1e-3."
     )
