@@ -157,7 +157,8 @@ class Config(Section):
         if self.synthsleepnet.fusions or self.unimodal.tasks:
             self._require_kept("unimodal.channels", self.unimodal.channels)
         if self.supervised.names:
-            self._require_kept("supervised.channels", self.supervised.channels)
+            off = "Add it there, or train no such model with `supervised: {names: []}`"
+            self._require_kept("supervised.channels", self.supervised.channels, advice=off)
         self._require_kept("baselines.yasa", self.baselines.yasa)
         if self.baselines.yasa and self.signals.sampling_rate <= YASA_ABOVE_HZ:
             raise ValueError(
@@ -165,12 +166,12 @@ class Config(Section):
                 f"than {YASA_ABOVE_HZ} Hz. Raise it, or set baselines.yasa to []"
             )
 
-    def _require_kept(self, key: str, channels: Iterable[str]) -> None:
+    def _require_kept(self, key: str, channels: Iterable[str], *, advice: str = "") -> None:
         """Raise where the channels of an option are not among those that are kept."""
         if missing := [name for name in channels if name not in self.signals.channels]:
             raise ValueError(
                 f"{key} names {', '.join(missing)}, wanted channels of signals.channels: "
-                f"{', '.join(self.signals.channels)}"
+                f"{', '.join(self.signals.channels)}" + (f". {advice}" if advice else "")
             )
 
     def _require_once(self) -> None:
