@@ -151,10 +151,11 @@ def score_nights(
     def make(to: Path, night: Night) -> str:
         probabilities = scorer.predict(night, stride=stride)
         table = answers(night, probabilities, task=task, threshold=threshold)
-        with atomic(to) as path:
-            table.write_csv(path)
+        # The CSV comes last: what is there was finished, and says what made it.
         with atomic(_beside(to)) as path:
             write_json(path, {"made_by": made_by, "night": _about(night)})
+        with atomic(to) as path:
+            table.write_csv(path)
         return describe_night(night)
 
     return do_nights(

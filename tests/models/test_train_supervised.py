@@ -312,6 +312,19 @@ def test_the_cnns_see_all_classes_as_often(
     assert any(batch.continues.any() for batch in night)
 
 
+@pytest.mark.parametrize("name", ["deepsleepnet", "tinysleepnet"])
+def test_an_epoch_between_gaps_is_never_a_batch_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    cohort = make_cohort(tmp_path, epochs=4, rate=RATE)  # runs of two epochs and of one
+    _, batches = spy(monkeypatch)
+    cfg = make_slice(name, balance="oversampling", passes=3, batch_size=1)
+    run(cohort, tmp_path / "out", cfg=cfg)
+    sequences = [batch for _, batch in batches if batch.inputs.shape[1] > 1]
+    assert sequences
+    assert min(int(batch.valid.sum()) for _, batch in batches) >= 2
+
+
 def test_n1_weighs_more_in_tinysleepnet_and_other_tasks_have_no_weight(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

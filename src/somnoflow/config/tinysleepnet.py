@@ -8,7 +8,7 @@ from somnoflow.config.recipe import SupervisedRecipe
 class TinySleepNet(SupervisedRecipe):
     """TinySleepNet: one CNN and one LSTM on nights in order."""
 
-    dropout: float = Field(0.2, ge=0, lt=1, description="Dropout. Published: 0.5.")
+    dropout: float = Field(0.1, ge=0, lt=1, description="Dropout. Published: 0.5.")
     passes: int = Field(25, ge=1, description="Passes over the nights. Published: 200.")
     window: int = Field(
         10, ge=1, description="Epochs of a window; the state goes on to the next. Published: 20."

@@ -61,7 +61,9 @@ class BoostingProbe:
         """Give the probabilities (N, K) of the classes of epochs (N, D)."""
         probabilities = np.zeros((len(embeddings), len(self.task.classes)), np.float32)
         if len(embeddings):
-            probabilities[:, self.seen] = self._trees.predict(embeddings)[:, self.seen]
+            threads = torch.get_num_threads()  # as many as the job was granted
+            found = self._trees.predict(embeddings, num_threads=threads)
+            probabilities[:, self.seen] = found[:, self.seen]
         return probabilities
 
 

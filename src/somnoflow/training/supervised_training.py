@@ -128,8 +128,16 @@ class Fold:
         return windows, self.window_order(windows, batch_size=batch_size, oversampled=True)
 
     def window_order(self, windows: Windows, *, batch_size: int, oversampled: bool) -> WindowOrder:
-        """Give the order of the labelled windows; a window counts as its rarest class."""
+        """Give the order of the labelled windows; a window counts as its rarest class.
+
+        Windows of one epoch are left out where others have more: a batch of one of them alone
+        would be an epoch without any other, which batch norm cannot scale.
+        """
         labelled = windows.labelled()
+        sizes = windows.sizes(labelled)
+        if len(single := labelled[sizes == 1]) and sizes.max() > 1:
+            log.info("%d of %d windows have one epoch and are left out", len(single), len(labelled))
+            labelled = labelled[sizes > 1]
         return WindowOrder(
             labelled,
             batch_size=batch_size,
