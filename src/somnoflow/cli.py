@@ -1,6 +1,7 @@
 """The `somnoflow` command: what people type; the workflow's own commands are in `commands/`."""
 
 import argparse
+import gc
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -355,9 +356,11 @@ def _embed(options: argparse.Namespace) -> int:
 
 
 def _score(options: argparse.Namespace) -> int:
-    # As in _convert.
+    # As in _convert. Importing makes very many objects and frees none: nothing to collect there.
+    gc.disable()
     from somnoflow.score import score_nights  # noqa: PLC0415
 
+    gc.enable()
     rejected = score_nights(
         options.recordings,
         model=options.model,

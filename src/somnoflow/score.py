@@ -151,7 +151,8 @@ def score_nights(
     def make(to: Path, night: Night) -> str:
         probabilities = scorer.predict(night, stride=stride)
         table = answers(night, probabilities, task=task, threshold=threshold)
-        # The CSV comes last: what is there was finished, and says what made it.
+        # The CSV comes last, and an old one goes first: one that is there is what its JSON says.
+        to.unlink(missing_ok=True)
         with atomic(_beside(to)) as path:
             write_json(path, {"made_by": made_by, "night": _about(night)})
         with atomic(to) as path:
