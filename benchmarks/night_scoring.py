@@ -10,7 +10,7 @@ and the share of epochs that get the same stage as in float32. There the encoder
 head is trained on the night's stages, so that its answers are not all alike.
 
 Usage: ``python benchmarks/night_scoring.py [--hours 8] [--threads 2] [--repeats 5]
-[--sizes T B] [--epochs 960]``
+[--sizes T B] [--epochs 960] [--ways float32 ...]``
 """
 
 import argparse
@@ -43,6 +43,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--sizes", nargs="*", default=["T", "B"], help="of NeuroNet; none: without")
     parser.add_argument("--epochs", type=int, default=960, help="of the night, for its ways")
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=WAYS, help="float32 comes first")
     options = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = str(options.threads)
     print(
@@ -116,7 +117,7 @@ def compare_ways(folder: Path, options: argparse.Namespace) -> str:
     for size in options.sizes:
         base = None
         part("fit", size, folder=folder, options=options)
-        for way in WAYS:
+        for way in options.ways:
             found = json.loads(part("take", f"{size}/{way}", folder=folder, options=options))
             base = base or found
             same = statistics.mean(
