@@ -136,7 +136,8 @@ def test_weights_are_for_all_whom_the_folder_is_for(tmp_path: Path) -> None:
 def test_an_unknown_head_is_named(tmp_path: Path) -> None:
     about = {"kind": "head", "head": "gru", "dimension": 12}
     write_weights(tmp_path / "head", {"a": torch.zeros(1)}, about)
-    with pytest.raises(ValueError, match="holds the head 'gru', wanted one of linear, knn, lstm"):
+    wanted = "holds the head 'gru', wanted one of linear, knn, boosting, lstm"
+    with pytest.raises(ValueError, match=wanted):
         load_head(tmp_path / "head", dimension=12)
 
 

@@ -23,8 +23,9 @@ from somnoflow.evaluate.events import COUNTS, Epochs, Events
 from somnoflow.report.ablation_section import Ablated, ablation_panels, by_size, read_ablations
 from somnoflow.report.event_section import event_panels, in_order, score_table
 from somnoflow.report.naming import ModelName, Source
-from somnoflow.report.page import CSS, TEMPLATE
+from somnoflow.report.page import TEMPLATE
 from somnoflow.report.sources import Model
+from somnoflow.report.template import CSS
 from somnoflow.tasks import TASKS
 
 SCRIPT = "<script>alert(1)</script>"

@@ -468,7 +468,7 @@ def test_many_models_stay_readable(tmp_path):
     models = [i for i in reader.attributes if i[:2] == ("details", "class")]
     unfolded = re.findall(r'<details class="model" open>', page)
     assert (len(models), len(unfolded)) == (5, 3)
-    summary = section(page, "summary", "cohort")
+    summary = section(page, "summary", "comparison")
     assert summary.links[:5] == [f"#{name}" for name in reader.ids if name.startswith("model-")]
     assert summary.text.count("NeuroNet, EEG_C4") == 1
     assert "3 of 5 models are drawn" in section(page, "hypnograms", "training").text

@@ -44,6 +44,7 @@ def test_heads_are_trained_on_a_table_and_nothing_else_reruns(
         "head": FOLDS * HEADS,
         "score": FOLDS * HEADS,
         "evaluate": HEADS,
+        "compare": 1,
         "report": 1,
     }
     project.snakemake("all")

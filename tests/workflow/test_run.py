@@ -126,9 +126,10 @@ def test_run_json_stands_beside_every_artefact(finished: Project) -> None:
     modules = Counter(json.loads(path.read_text())["module"].rsplit(".", 1)[1] for path in runs)
     assert modules == {
         "simulate": 2, "check": 2, "parse": 2, "pack": 2, "index": 1, "split": 1, "pretrain": 6,
-        "fuse": 2, "subset": 6, "embed": 4, "head": 12, "finetune": 2, "finetune_fused": 4,
-        "score": 12, "score_tuned": 6, "evaluate": 7, "evaluate_events": 2, "ablate": 2,
-        "evaluate_ablation": 1, "project": 1, "report": 1,
+        "fuse": 2, "subset": 6, "embed": 4, "head": 14, "finetune": 2, "finetune_fused": 4,
+        "train": 6, "yasa": 2, "embed_yasa": 2, "score_yasa": 2, "score_majority": 2,
+        "score": 14, "score_tuned": 12, "evaluate": 13, "evaluate_events": 2, "ablate": 2,
+        "evaluate_ablation": 1, "project": 1, "explain": 5, "compare": 1, "report": 1,
     }  # fmt: skip
     wanted = {
         "module", "code", "arguments", "inputs", "outputs", "versions", "device", "git_commit",
@@ -183,7 +184,7 @@ def verdicts(project: Project) -> tuple[int, Counter[str], str]:
 
 def test_check_finds_everything_fresh(finished: Project) -> None:
     code, counts, _ = verdicts(finished)
-    assert (code, counts) == (0, {"fresh": 78})
+    assert (code, counts) == (0, {"fresh": 114})
 
 
 def test_check_names_the_option_that_changed(editable: Project) -> None:
@@ -192,7 +193,7 @@ def test_check_names_the_option_that_changed(editable: Project) -> None:
     code, counts, text = verdicts(editable)
     assert code == 1
     # Of NeuroNet everything, of SynthSleepNet nothing.
-    assert counts == {"fresh": 48, "stale": 30}
+    assert counts == {"fresh": 82, "stale": 32}
     assert "the configuration changed: recipe.batch_size was 16, is 8" in text
 
 
@@ -200,7 +201,7 @@ def test_check_names_the_code_that_changed(editable: Project) -> None:
     path = editable.folder / "src/somnoflow/evaluate/metrics.py"
     path.write_text(path.read_text() + "\nUNUSED = 1\n")
     _, counts, text = verdicts(editable)
-    assert counts == {"fresh": 67, "stale": 11}
+    assert counts == {"fresh": 96, "stale": 18}
     assert "the code of somnoflow.commands.evaluate changed" in text
 
 
@@ -208,7 +209,7 @@ def test_check_finds_a_result_that_was_edited(editable: Project) -> None:
     split = editable.folder / RESULTS / "split/split.json"
     split.write_text(split.read_text().replace('"fold": 0', '"fold":  0'))
     _, counts, text = verdicts(editable)
-    assert counts == {"fresh": 9, "stale": 69}
+    assert counts == {"fresh": 13, "stale": 101}
     assert "split.json has changed" in text
 
 
@@ -222,4 +223,4 @@ def test_check_finds_a_recording_that_was_replaced(editable: Project) -> None:
 def test_check_says_what_is_missing(editable: Project) -> None:
     (editable.folder / RESULTS / "report/index.html").unlink()
     code, counts, _ = verdicts(editable)
-    assert (code, counts) == (1, {"fresh": 77, "missing": 1})
+    assert (code, counts) == (1, {"fresh": 113, "missing": 1})
