@@ -165,7 +165,7 @@ def page(results):
 
 
 def test_events_are_no_stages_in_the_report(page):
-    reader = section(page, "summary", "cohort")
+    reader = section(page, "summary", "comparison")
     assert "3 models trained on all labels" in reader.text
     assert "apnea" not in reader.text
     whole = Reader(page)
