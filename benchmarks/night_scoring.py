@@ -1,6 +1,7 @@
 """How long it takes to score a night, from its EDF to stages on disk, beside YASA.
 
-A simulated night of some hours. `somnoflow score` runs in a fresh process each time; YASA's stager
+A simulated night of some hours. `somnoflow score` runs in a fresh process each time, with the night
+alone and with a folder of four, which tells what each further night takes; YASA's stager
 (the same EEG; with EOG and EMG; both read by MNE) in a fresh process too, cold, and a second time
 in the same process, warm. All in turn, again and again; the table has medians. The models have
 their published sizes and random weights, which take as long as trained ones.
@@ -30,6 +31,8 @@ HERE = Path(__file__).parent
 MODELS = ("deepsleepnet", "tinysleepnet", "seresnet_bilstm")
 SIGNALS = {"EEG": ["EEG C4-M1"], "EEG, EOG, EMG": ["EEG C4-M1", "EOG E1-M2", "EMG Chin"]}
 WAYS = ("float32", "batch 32", "batch 512", "malloc as it is", "folded norms", "int8", "bfloat16")
+# In a folder, to see what a night costs beside the start.
+NIGHTS = 4
 SCORE = "import sys; from somnoflow.cli import main; main()"
 
 
@@ -54,6 +57,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         part("make", folder=folder, options=options)
+        (folder / "nights").mkdir()
+        for number in range(NIGHTS):
+            (folder / "nights" / f"night{number}.edf").hardlink_to(folder / "night.edf")
         if options.repeats:
             print(compare_nights(folder, options))
         if options.sizes:
@@ -73,12 +79,16 @@ def compare_nights(folder: Path, options: argparse.Namespace) -> str:
     found: dict[str, list[Cost]] = {}
     for number in range(options.repeats):
         for model in MODELS:
-            to = folder / f"{model}{number}"
-            command = [sys.executable, "-c", SCORE, "score", str(folder / "night.edf")]
-            command += ["--model", str(folder / f"{model}.safetensors"), "--out", str(to)]
-            found.setdefault(f"`somnoflow score`, {model}", []).append(
-                run(command, folder=folder)[0]
+            one, many = (
+                score(model, nights=nights, to=folder / f"{model}{number}-{nights.name}")
+                for nights in (folder / "night.edf", folder / "nights")
             )
+            found.setdefault(f"`somnoflow score`, {model}", []).append(one)
+            more = Cost(
+                (many.wall_s - one.wall_s) / (NIGHTS - 1), (many.cpu_s - one.cpu_s) / (NIGHTS - 1),
+                -1, -1, -1,
+            )  # fmt: skip
+            found.setdefault(f"each further night, {model}", []).append(more)
         for way in SIGNALS:
             for text, cost in zip(("cold", "warm"), stage(way, folder=folder), strict=True):
                 found.setdefault(f"YASA {text}, {way}", []).append(cost)
@@ -95,6 +105,13 @@ def compare_nights(folder: Path, options: argparse.Namespace) -> str:
             for name in found
         ],
     )  # fmt: skip
+
+
+def score(model: str, *, nights: Path, to: Path) -> Cost:
+    """Score a night, or a folder of them, in a fresh process."""
+    command = [sys.executable, "-c", SCORE, "score", str(nights), "--out", str(to)]
+    command += ["--model", str(to.parent / f"{model}.safetensors")]
+    return run(command, folder=to.parent)[0]
 
 
 def stage(way: str, *, folder: Path) -> list[Cost]:

@@ -356,10 +356,12 @@ def _embed(options: argparse.Namespace) -> int:
 
 
 def _score(options: argparse.Namespace) -> int:
-    # As in _convert. Importing makes very many objects and frees none: nothing to collect there.
+    # As in _convert. Importing makes very many objects and frees none: looking for what could be
+    # collected among them, here and once more at the end, would take a second.
     gc.disable()
     from somnoflow.score import score_nights  # noqa: PLC0415
 
+    gc.freeze()
     gc.enable()
     rejected = score_nights(
         options.recordings,
