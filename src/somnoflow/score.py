@@ -289,11 +289,17 @@ def _done(files: Mapping[Path, Path], *, made_by: Mapping[str, Any]) -> set[Path
     """Give the files that are there; raise where one was made otherwise."""
     there = {to for to in files if to.exists()}
     for to in sorted(there):
-        beside = _beside(to)
-        found = json.loads(beside.read_text(encoding="utf-8")) if beside.exists() else {}
-        if found.get("made_by") != made_by:
+        if _maker(_beside(to)) != made_by:
             raise ConfigError(
                 f"{to} is there already, and another model or other settings made it. Wanted: "
                 "another folder after --out, or --force to make it again"
             )
     return there
+
+
+def _maker(beside: Path) -> Any:
+    """Give what a JSON file says of its CSV; None where it is lost or damaged."""
+    try:
+        return json.loads(beside.read_text(encoding="utf-8"))["made_by"]
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None

@@ -274,6 +274,9 @@ def test_what_is_there_is_not_made_again(
     assert score(night, "--model", other, "--out", out, "--force") == 0
     assert (out / "n1.csv").stat().st_mtime_ns != before.st_mtime_ns
     assert score(night, "--model", one, "--out", out) == 2
+    for damaged in ("{", "[]", "{}"):
+        (out / "n1.json").write_text(damaged)
+        assert score(night, "--model", other, "--out", out) == 2
     (out / "n1.json").unlink()
     assert score(night, "--model", other, "--out", out) == 2
 

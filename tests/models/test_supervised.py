@@ -16,9 +16,11 @@ from somnoflow.training.balance import chances, class_weights
 from somnoflow.training.errors import TrainingError
 from somnoflow.training.supervised import (
     Batch,
+    Course,
     Supervised,
     WindowOrder,
     Windows,
+    fit,
     fit_windows,
     label_loss,
     validation_order,
@@ -132,6 +134,23 @@ def run(
 def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict]]:
     """An uninterrupted training."""
     return run(tmp_path_factory.mktemp("whole"))
+
+
+def test_a_pass_that_was_left_no_label_has_no_training_loss(tmp_path: Path) -> None:
+    def forget(batch: Batch, generator: torch.Generator) -> Batch:
+        return batch._replace(targets=torch.full_like(batch.targets, -1))
+
+    model = build()
+    windows = val_windows(Night("d"))
+    order = validation_order(windows, 4)
+    _, rows = fit(
+        model, train=windows, order=order, val=windows, val_order=order,
+        course=Course(1, 0.02, 0, 1, "toy"), optimizer=lambda: torch.optim.SGD(model.parameters()),
+        weights=None, seen=np.arange(5), tensors=model.state_dict, about={"kind": "toy"},
+        folder=tmp_path, device=CPU, vary=forget,
+    )  # fmt: skip
+    assert rows[0]["train_loss"] is None
+    assert np.isfinite(rows[0]["val_loss"])
 
 
 # Windows

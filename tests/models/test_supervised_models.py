@@ -192,6 +192,15 @@ def test_an_unknown_model_names_its_file(tmp_path: Path) -> None:
         load_supervised(tmp_path / "m")
 
 
+def test_an_architecture_of_another_version_names_its_file(tmp_path: Path) -> None:
+    model = build("tinysleepnet")
+    about = describe_supervised(model, {"channel": "EEG_C4"})
+    about["architecture"] = {**about["architecture"], "depth": 3}
+    write_weights(tmp_path / "m", model.state_dict(), about)
+    with pytest.raises(WeightsError, match=r"m describes a tinysleepnet that .* another version"):
+        load_supervised(tmp_path / "m")
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_configuration_builds_its_model(name: str) -> None:
     recipe = getattr(Supervised(), name)

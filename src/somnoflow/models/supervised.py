@@ -97,7 +97,13 @@ def load_supervised(path: Path) -> tuple[NightModel, dict[str, Any]]:
             f"{path} holds the model {about['name']!r}, wanted one of {', '.join(MODELS)}: was it "
             "written by a newer Somnoflow?"
         )
-    model = _build(about["name"], about["architecture"], seen=None)
+    try:
+        model = _build(about["name"], about["architecture"], seen=None)
+    except TypeError as error:
+        raise WeightsError(
+            f"{path} describes a {about['name']} that this Somnoflow cannot build ({error}): was "
+            "it written by another version?"
+        ) from error
     fill(model, read_tensors(path), path=path)
     return model.eval().requires_grad_(False), about
 

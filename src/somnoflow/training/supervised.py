@@ -481,8 +481,8 @@ class Supervised(pl.LightningModule):
     def pass_record(self) -> dict[str, Any]:
         """Give this pass's row of training.csv.
 
-        `train_loss` is weighted as the training is, `val_loss` is the plain mean over the
-        labelled epochs.
+        `train_loss` is weighted as the training is, and None where augmentation left this pass
+        no label; `val_loss` is the plain mean over the labelled epochs.
         """
         rows, logits, targets = (torch.cat(parts) for parts in zip(*self._validated, strict=True))
         val_loss = label_loss(logits.double(), targets, weights=None).item()
@@ -498,7 +498,7 @@ class Supervised(pl.LightningModule):
         labelled = known != UNKNOWN
         return {
             "pass": self.number,
-            "train_loss": (self._loss / self._weight).item(),
+            "train_loss": (self._loss / self._weight).item() if self._weight else None,
             "val_loss": val_loss,
             **pass_scores(known[labelled], probabilities[labelled], task=self.task),
             "learning_rate": self._rate,
