@@ -54,6 +54,7 @@ include: "workflow/rules/score.smk"
 include: "workflow/rules/ablate.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/explain.smk"
+include: "workflow/rules/bundle.smk"
 include: "workflow/rules/compare.smk"
 include: "workflow/rules/report.smk"
 
@@ -62,6 +63,7 @@ rule all:
     default_target: True
     input:
         paths.report,
+        plan.bundles(),
 
 
 rule data:

@@ -178,6 +178,13 @@ def rows(config: Config) -> list[ModelRow]:
     return [*whole_rows(config), *subset_rows(config)]
 
 
+def bundled_rows(config: Config) -> list[ModelRow]:
+    """Give the models that become bundles: all that see all labels and read signals themselves."""
+    return [
+        row for row in whole_rows(config) if row.learned and row.encoder not in (FEATURES, YASA)
+    ]
+
+
 def explained_rows(config: Config) -> list[ModelRow]:
     """Give the models whose answers are explained: of each encoder and channel the first one.
 

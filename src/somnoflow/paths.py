@@ -57,6 +57,8 @@ class Paths:
         self.metrics = self._at(f"metrics/{_METHOD}/metrics.json")
         self.metrics_recordings = self._at(f"metrics/{_METHOD}/recordings.tsv")
         self.explanation = self._at(f"explain/{_METHOD}/{_FOLD}/explanation.parquet")
+        self.calibration = self._at(f"metrics/{_METHOD}/calibration.json")
+        self.bundle = self._at(f"bundles/{_METHOD}/bundle.zip")
         self.comparison = self._at("comparison/comparison.csv")
         self.comparison_tex = self._at("comparison/comparison.tex")
         self.comparison_html = self._at("comparison/comparison.html")

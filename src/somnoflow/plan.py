@@ -16,6 +16,7 @@ from typing import Any, get_args
 
 from somnoflow.config.base import ConfigError, Section
 from somnoflow.config.baselines import YasaSlice
+from somnoflow.config.bundle import BundleDataset, BundleSlice
 from somnoflow.config.compare import COMPARED, CompareSlice
 from somnoflow.config.dataset import CheckSlice, Dataset, FetchSlice, Selection
 from somnoflow.config.dataset_file import read_dataset
@@ -48,6 +49,7 @@ from somnoflow.grid import (
     SUPERVISED,
     YASA,
     ModelRow,
+    bundled_rows,
     encoders,
     explained_rows,
     rows,
@@ -61,6 +63,9 @@ from somnoflow.paths import Paths
 from somnoflow.tasks import TASKS
 
 Wildcards = Mapping[str, str]
+
+# The fold whose models become bundles.
+BUNDLED_FOLD = 0
 
 
 @dataclass(frozen=True)
@@ -115,6 +120,7 @@ class Plan:
             "score_yasa": lambda wildcards: YasaSlice(channel=wildcards["channel"]),
             "score_majority": lambda wildcards: ScoreSlice(task=_task(wildcards), stride=1),
             "explain": self._explain,
+            "bundle": self._bundle,
             "compare": self._compare,
             "ablate": lambda _: AblateSlice(),
             "project": lambda _: self.config.projection,
@@ -273,15 +279,23 @@ class Plan:
 
     def explained_model(self, wildcards: Wildcards) -> list[str]:
         """Give the files of the model to explain: one, or frozen encoder and head."""
-        row = ModelRow(
-            encoder=wildcards["encoder"],
-            channel=wildcards["channel"],
-            method=wildcards["method"],
-            task=wildcards["task"],
-            labels=wildcards["labels"],
-        )
+        return self._model_files(_row(wildcards), fold=wildcards["fold"])
+
+    def bundles(self) -> list[str]:
+        """Give the bundles, one of each model that all it needs is trained for."""
+        return [self.paths.bundle.format(**row.wildcards) for row in bundled_rows(self.config)]
+
+    def bundled_model(self, wildcards: Wildcards) -> list[str]:
+        """Give the files of the model to bundle: one, or frozen encoder and head."""
+        return self._model_files(_row(wildcards), fold=BUNDLED_FOLD)
+
+    def bundled_predictions(self, wildcards: Wildcards) -> str:
+        """Give the predictions of the model to bundle."""
+        return self.paths.predictions.format(**_row(wildcards).wildcards, fold=BUNDLED_FOLD)
+
+    def _model_files(self, row: ModelRow, *, fold: int | str) -> list[str]:
         patterns = [self.paths.encoder, self.paths.head] if row.frozen else [self.paths.trained]
-        return [pattern.format(**row.wildcards, fold=wildcards["fold"]) for pattern in patterns]
+        return [pattern.format(**row.wildcards, fold=fold) for pattern in patterns]
 
     def predictions_of(self, method: str) -> str:
         """Give the path pattern of the predictions of a method that has wildcards of its own."""
@@ -420,6 +434,9 @@ class Plan:
         for row in explained_rows(self.config):
             wildcards = {**row.wildcards, "fold": "0"}
             yield Artefact("explain", self.paths.explanation.format(**wildcards), wildcards)
+        for row in bundled_rows(self.config):
+            path = self.paths.bundle.format(**row.wildcards)
+            yield Artefact("bundle", path, row.wildcards)
         yield Artefact("compare", self.paths.comparison, {})
 
     def _require_known_datasets(self) -> None:
@@ -658,6 +675,28 @@ class Plan:
             },
         )
 
+    def _bundle(self, wildcards: Wildcards) -> BundleSlice:
+        row = _row(wildcards)
+        score = self._score if row.frozen else self._score_tuned
+        return BundleSlice(
+            encoder=row.encoder,
+            channel=row.channel,
+            method=row.method,
+            task=_task(wildcards),
+            labels=row.labels,
+            fold=BUNDLED_FOLD,
+            folds=self.config.split.folds,
+            stride=score(row.wildcards).stride,
+            signals=self.config.signals,
+            pack=self.config.pack,
+            datasets=[
+                BundleDataset(
+                    **{name: getattr(dataset, name) for name in BundleDataset.model_fields}
+                )
+                for dataset in self.datasets.values()
+            ],
+        )
+
     def _score_tuned(self, wildcards: Wildcards) -> ScoreSlice:
         if wildcards["encoder"] in SUPERVISED:
             # Their state goes on from window to window, or each epoch has a window of its own.
@@ -667,6 +706,17 @@ class Plan:
         else:
             stride = self.config.finetune.score_stride or self.config.finetune.window
         return ScoreSlice(task=_task(wildcards), stride=stride)
+
+
+def _row(wildcards: Wildcards) -> ModelRow:
+    """Give the model of a job."""
+    return ModelRow(
+        encoder=wildcards["encoder"],
+        channel=wildcards["channel"],
+        method=wildcards["method"],
+        task=wildcards["task"],
+        labels=wildcards["labels"],
+    )
 
 
 def _task(wildcards: Wildcards) -> TaskName:

@@ -7,6 +7,7 @@ rule evaluate:
     output:
         metrics=paths.metrics,
         recordings=paths.metrics_recordings,
+        calibration=paths.calibration,
     log:
         paths.log("evaluate", "encoder", "channel", "method", "task", "labels"),
     benchmark:
@@ -28,6 +29,7 @@ rule evaluate:
             --predictions {input.predictions:q} \
             --metrics {output.metrics:q} \
             --recordings {output.recordings:q} \
+            --calibration {output.calibration:q} \
             --cfg {params.cfg:q} \
             --log {log:q}
         """
@@ -40,6 +42,7 @@ rule evaluate_events:
     output:
         metrics=paths.metrics,
         recordings=paths.metrics_recordings,
+        calibration=paths.calibration,
     log:
         paths.log("evaluate_events", "encoder", "channel", "method", "task", "labels"),
     benchmark:
@@ -64,6 +67,7 @@ rule evaluate_events:
             --cohort {input.cohort:q} \
             --metrics {output.metrics:q} \
             --recordings {output.recordings:q} \
+            --calibration {output.calibration:q} \
             --task {wildcards.task} \
             --cfg {params.cfg:q} \
             --log {log:q}
