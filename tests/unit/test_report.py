@@ -25,7 +25,7 @@ from somnoflow.config.report import Report
 from somnoflow.evaluate.confusion import PROBABILITIES
 from somnoflow.fingerprint import closure, data_files
 from somnoflow.io.digest import sha256_file
-from somnoflow.report.figures import COLOURS, _density_image, _on_grid
+from somnoflow.report.figures import COLOURS, _on_grid, density_image
 from somnoflow.report.sources import read_models, read_runs
 from somnoflow.signals.quality import Flag
 from somnoflow.stages import STAGE_NAMES
@@ -94,6 +94,7 @@ class Results:
         }  # fmt: skip
         compare(
             metrics=self.inputs["metrics"], models=list(models), table=table,
+            judged=[path.with_name("recordings.tsv") for path in self.inputs["metrics"]],
             recordings=self.inputs["recordings"], split=self.inputs["split"],
             tex=table.with_suffix(".tex"), html=table.with_suffix(".html"),
             cfg=CompareSlice(**facts | cfg),
@@ -639,7 +640,7 @@ def test_errors_in_a_caption_are_those_of_the_confusion_matrix(results, page):
 
 def test_probabilities_are_stacked_from_deep_sleep_to_wake():
     probability = np.array([[0, 0, 0, 1, 0], [0.3, 0, 0.5, 0, 0.2], [np.nan] * 5])
-    image = _density_image(probability)
+    image = density_image(probability)
     colour = {name: tuple(bytes.fromhex(COLOURS[name][1:])) for name in STAGE_NAMES}
     assert {tuple(pixel) for pixel in image[:, 0]} == {colour["N3"]}
     column = [tuple(pixel) for pixel in image[:, 1]]

@@ -209,7 +209,7 @@ def hypnogram(epochs: pl.DataFrame, *, recording: str, model: str, simulated: st
         "o", color=ERROR, markersize=2.6, markeredgewidth=0, zorder=5,
     )  # fmt: skip
     lower.imshow(
-        _density_image(probability), extent=(0, hours[-1], 0, 1),
+        density_image(probability), extent=(0, hours[-1], 0, 1),
         aspect="auto", interpolation="none",
     )  # fmt: skip
     lower.set(ylabel="probability", yticks=[0, 1], xlabel="hours from the first epoch")
@@ -270,8 +270,8 @@ def draw_stages(
     axes.tick_params(axis="x", length=0)
 
 
-def _density_image(probability: np.ndarray) -> np.ndarray:
-    """Stack the probabilities in each epoch's column, deep sleep lowest; shape (rows, T, 3)."""
+def density_image(probability: np.ndarray) -> np.ndarray:
+    """Stack probabilities (T, 5) in a column for each epoch, deep sleep lowest; (rows, T, 3)."""
     order = sorted(HEIGHT, key=lambda name: HEIGHT[name])
     columns = [STAGE_NAMES.index(name) for name in order]
     palette = np.array([_rgb(COLOURS[name]) for name in order] + [_rgb("#EEEEEE")], dtype=np.uint8)
