@@ -541,10 +541,14 @@ def test_command_writes_strict_json_and_the_same_bytes_again(cohort, tmp_path):
         evaluate_events(
             predictions=paths, cohort=table, metrics=tmp_path / f"{name}.json",
             recordings=tmp_path / f"{name}.tsv", task="respiratory", cfg=CFG,
+            calibration=tmp_path / f"{name}-calibration.json",
         )  # fmt: skip
     text = (tmp_path / "a.json").read_text()
     assert text == (tmp_path / "b.json").read_text()
     assert (tmp_path / "a.tsv").read_bytes() == (tmp_path / "b.tsv").read_bytes()
+    calibrated = [(tmp_path / f"{name}-calibration.json").read_text() for name in "ab"]
+    assert calibrated[0] == calibrated[1]
+    assert json.loads(calibrated[0], parse_constant=pytest.fail)["task"] == "respiratory"
     content = json.loads(text, parse_constant=pytest.fail)
     assert set(VALUES) < set(content["intervals"])
     header = (tmp_path / "a.tsv").read_text().splitlines()[0].split("\t")
@@ -557,5 +561,5 @@ def test_staging_is_no_event(tmp_path):
     with pytest.raises(ValueError, match="'staging' asks for no event"):
         evaluate_events(
             predictions=[], cohort=tmp_path, metrics=tmp_path, recordings=tmp_path,
-            task="staging", cfg=CFG,
+            calibration=tmp_path, task="staging", cfg=CFG,
         )  # fmt: skip

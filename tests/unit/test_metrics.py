@@ -251,6 +251,7 @@ def test_command_writes_strict_json_and_the_same_bytes_again(tmp_path):
             predictions=paths,
             metrics=tmp_path / f"{name}.json",
             recordings=tmp_path / f"{name}.tsv",
+            calibration=tmp_path / f"{name}-calibration.json",
             cfg=CFG,
         )
     text = (tmp_path / "a.json").read_text()

@@ -85,6 +85,7 @@ def add_event_model(results, model, *, task, skill, seed=3):
     evaluate_events(
         predictions=paths, cohort=results.inputs["recordings"], metrics=metrics,
         recordings=metrics.with_name("recordings.tsv"), task=task, cfg=CFG,
+        calibration=metrics.with_name("calibration.json"),
     )  # fmt: skip
     results.inputs["predictions"] += paths
     results.inputs["metrics"].append(metrics)

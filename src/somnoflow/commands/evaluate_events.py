@@ -4,6 +4,7 @@ import logging
 
 from somnoflow.config.evaluate import Evaluate
 from somnoflow.entry import Input, Inputs, Output, command
+from somnoflow.evaluate.calibrate_folds import calibrate
 from somnoflow.evaluate.event_metrics import recording_table, summarise
 from somnoflow.evaluate.event_nights import judge_nights
 from somnoflow.evaluate.events import read_events
@@ -17,6 +18,7 @@ def evaluate_events(
     cohort: Input,
     metrics: Output,
     recordings: Output,
+    calibration: Output,
     task: str,
     cfg: Evaluate,
 ) -> None:
@@ -26,13 +28,15 @@ def evaluate_events(
     ----------
     predictions
         One `predictions.parquet` per fold. Rows with the role "test" are judged; those with the
-        role "val" only say how many events stand behind a predicted epoch.
+        role "val" only say how many events stand behind a predicted epoch, and fit the temperature.
     cohort
         TSV table of the recordings, with their true AHI where it is known.
     metrics
         JSON, see `somnoflow.evaluate.event_metrics.summarise`.
     recordings
         TSV, one row per test recording.
+    calibration
+        JSON, see `somnoflow.evaluate.calibrate_folds.calibrate`.
     task
         Name of the event, such as "apnea".
     cfg
@@ -46,6 +50,7 @@ def evaluate_events(
     content = summarise(found, nights, cfg=cfg)
     write_json(metrics, content)
     recording_table(found, nights).write_csv(recordings, separator="\t", float_precision=6)
+    write_json(calibration, calibrate(predictions, task=TASKS[task], cfg=cfg))
     logging.getLogger(__name__).info(
         "%d of %d test epochs of %d subjects judged, %d with the event",
         content["counts"]["judged"],
