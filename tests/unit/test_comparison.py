@@ -14,11 +14,13 @@ import polars as pl
 import pytest
 import torch
 import yaml
+from scipy.stats import wilcoxon
 from tests.unit.test_report import Reader, Results
 
 from somnoflow.compare.differences import differences, read_facts
 from somnoflow.compare.latex import escape
 from somnoflow.compare.networks import Network, channels_of, read_network, read_networks, size_of
+from somnoflow.compare.paired import holm, paired_differences, read_subjects
 from somnoflow.compare.published import read_published, read_recipe
 from somnoflow.config.compare import COMPARED, CompareSlice
 from somnoflow.config.root import read_config
@@ -33,6 +35,7 @@ from somnoflow.models.weights import write_weights
 from somnoflow.report import naming
 from somnoflow.report.comparison_section import comparison_panels, read_comparison
 from somnoflow.report.naming import ModelName, Source
+from somnoflow.report.sources import Model
 from somnoflow.stages import STAGE_NAMES
 
 MODELS = (
@@ -204,6 +207,102 @@ def test_each_fact_that_differs_is_named(tmp_path):
     assert "SHHS1" not in "; ".join(differences(fused, **first, theirs=theirs))
 
 
+def named(method):
+    return ModelName(Source("neuronet", "EEG_C4"), method)
+
+
+def judged(folder, methods, values):
+    """Write recordings.tsv of models and give them with metrics; `values` are of the subjects."""
+    models, paths = [], []
+    for method, scores in zip(methods, values, strict=True):
+        name = named(method)
+        path = folder / name.path / "labels=all/recordings.tsv"
+        path.parent.mkdir(parents=True)
+        rows = [
+            {"subject": f"lab/{k}", "recording": f"{k}n{night}", "accuracy": value,
+             "macro_f1": value + shift, "kappa": value}
+            for k, value in enumerate(scores) for night, shift in ((1, -0.01), (2, 0.01))
+        ]  # fmt: skip
+        pl.DataFrame(rows).write_csv(path, separator="\t")
+        intervals = {"confidence": 0.95, "resamples": 500, "seed": 3}
+        metrics = {"pooled": {"macro_f1": np.mean(scores)}, "intervals": intervals}
+        models.append(Model(name, metrics, [], None))
+        paths.append(path)
+    return models, read_subjects(paths)
+
+
+def test_each_model_is_compared_with_the_best_over_the_same_subjects(tmp_path):
+    rng = np.random.default_rng(0)
+    best = rng.uniform(0.6, 0.8, 12)
+    values = [best - 0.05 + rng.normal(0, 0.01, 12), best, best - 0.02 - rng.normal(0, 0.05, 12)]
+    methods = ("linear", "partial-mamba", "knn")
+    found = paired_differences(*judged(tmp_path, methods, values))
+    assert set(found) == {named("linear"), named("knn")}
+    for method, scores in zip(methods, values, strict=True):
+        if method == "partial-mamba":
+            continue
+        row, gaps = found[named(method)], scores - best
+        assert row["reference"] == named("partial-mamba").title
+        assert row["paired_subjects"] == 12
+        # Two recordings of a subject are one value: their mean.
+        assert row["macro_f1_difference"] == pytest.approx(gaps.mean(), abs=1e-6)
+        assert row["macro_f1_p"] == pytest.approx(wilcoxon(gaps).pvalue)
+        low, high = row["macro_f1_difference_low"], row["macro_f1_difference_high"]
+        assert low < gaps.mean() < high
+        spread = 1.96 * gaps.std() / 12**0.5
+        assert (high - low) / 2 == pytest.approx(spread, rel=0.2)
+    assert found[named("linear")]["kappa_p_holm"] == pytest.approx(
+        2 * found[named("linear")]["kappa_p"]
+    )
+
+
+def test_few_subjects_are_not_tested(tmp_path):
+    values = [[0.5] * 5, [0.6, 0.7, 0.8, 0.7, 0.6]]
+    row = paired_differences(*judged(tmp_path, ("linear", "knn"), values))[named("linear")]
+    assert row["accuracy_difference"] == pytest.approx(-0.18)
+    assert row["paired_subjects"] == 5
+    untested = ("difference_low", "difference_high", "p", "p_holm")
+    assert {row[f"accuracy_{name}"] for name in untested} == {None}
+
+
+def test_a_score_that_is_not_defined_leaves_its_subject_out(tmp_path):
+    values = [[0.5, 0.6, 0.7, 0.8, 0.9, 0.8, 0.9], [0.9] * 7]
+    models, subjects = judged(tmp_path, ("linear", "knn"), values)
+    first = pl.int_range(pl.len()) == 0
+    own = subjects[named("linear")]
+    subjects[named("linear")] = own.with_columns(kappa=pl.when(first).then(None).otherwise("kappa"))
+    row = paired_differences(models, subjects)[named("linear")]
+    assert row["accuracy_difference"] == pytest.approx(np.mean(values[0]) - 0.9, abs=1e-6)
+    assert row["kappa_difference"] == pytest.approx(np.mean(values[0][1:]) - 0.9, abs=1e-6)
+
+
+def test_equal_models_differ_in_nothing(tmp_path):
+    values = [[0.5, 0.6, 0.7, 0.8, 0.9, 0.8]] * 2
+    models, subjects = judged(tmp_path, ("linear", "knn"), values)
+    (row,) = paired_differences(models, subjects).values()
+    assert (row["kappa_difference"], row["kappa_p"], row["kappa_p_holm"]) == (0, 1, 1)
+
+
+def test_p_values_are_corrected_as_holm_does():
+    # What p.adjust of R gives.
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.6, 0.9]) == [1, 1]
+    assert holm([]) == []
+
+
+def test_differences_are_in_all_three_files_and_the_reference_is_named(table, files):
+    own = table.filter(pl.col("kind") != "published", pl.col("reference").is_not_null())
+    assert own.height == len(MODELS) - 1
+    (reference,) = own["reference"].unique()
+    best = table.filter(pl.col("kind") != "published").sort("macro_f1")["model"][-1]
+    assert reference == best
+    for suffix in (".html", ".tex"):
+        text = " ".join(files[suffix].read_text().split())
+        assert "makes its lead optimistic" in text
+        assert "n/a" in text
+    assert set(own["paired_subjects"]) == {4}
+
+
 def test_parameters_are_those_that_scoring_needs(tmp_path):
     sizes = {
         "encoder_dim": 8, "encoder_heads": 2, "encoder_blocks": 1, "decoder_dim": 8,
@@ -254,8 +353,8 @@ def test_parameters_of_supervised_models(tmp_path, name):
 def test_latex_is_whole_and_escaped(files, table):
     text = files[".tex"].read_text()
     for name in ("table*", "tabular"):
-        assert text.count(rf"\begin{{{name}}}") == text.count(rf"\end{{{name}}}") == 3
-    assert text.count(r"\toprule") == text.count(r"\bottomrule") == 3
+        assert text.count(rf"\begin{{{name}}}") == text.count(rf"\end{{{name}}}") == 4
+    assert text.count(r"\toprule") == text.count(r"\bottomrule") == 4
     assert text.isascii()
     for part in text.split(r"\begin{tabular}")[1:]:
         columns = re.match(r"\{((?:[lr]|p\{\d+cm\})+)\}", part).group(1)
@@ -287,7 +386,7 @@ def test_report_has_the_table_with_links_to_the_models(results):
     page = results.page(hypnograms=0)
     section = page[page.index('id="comparison"') : page.index('id="cohort"')]
     reader = Reader(f"<section {section[: section.rindex('<')]}")
-    assert len(reader.links) == 2 * len(MODELS)
+    assert len(reader.links) == 3 * len(MODELS)
     assert {link[1:] for link in reader.links} <= set(Reader(page).ids)
     assert page.index('id="summary"') < page.index('id="comparison"') < page.index('id="results"')
     assert 'class="badge">simulated<' in section

@@ -256,6 +256,7 @@ class Results:
             predictions=paths,
             metrics=metrics,
             recordings=metrics.with_name("recordings.tsv"),
+            calibration=metrics.with_name("calibration.json"),
             cfg=Evaluate(resamples=200),
         )
         self.inputs["predictions"] += paths

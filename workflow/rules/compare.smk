@@ -4,6 +4,7 @@
 rule compare:
     input:
         metrics=plan.whole_models(paths.metrics),
+        judged=plan.whole_models(paths.metrics_recordings),
         models=plan.models_of_first_fold(),
         recordings=paths.recordings,
         split=paths.split,
@@ -28,6 +29,7 @@ rule compare:
         """
         python -m somnoflow.commands.compare \
             --metrics {input.metrics:q} \
+            --judged {input.judged:q} \
             --models {input.models:q} \
             --recordings {input.recordings:q} \
             --split {input.split:q} \

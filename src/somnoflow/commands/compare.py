@@ -6,6 +6,7 @@ from somnoflow.compare.differences import read_facts
 from somnoflow.compare.latex import to_latex
 from somnoflow.compare.networks import read_networks
 from somnoflow.compare.page import to_html
+from somnoflow.compare.paired import paired_differences, read_subjects
 from somnoflow.compare.published import read_published
 from somnoflow.compare.table import compare_models
 from somnoflow.config.compare import CompareSlice
@@ -17,6 +18,7 @@ from somnoflow.report.sources import read_models
 def compare(
     *,
     metrics: Inputs,
+    judged: Inputs,
     models: Inputs,
     recordings: Input,
     split: Input,
@@ -31,6 +33,8 @@ def compare(
     ----------
     metrics
         `metrics.json` of each model that was trained on all labels.
+    judged
+        `recordings.tsv` beside each of them: what a model reaches in each test recording.
     models
         Weights of the first fold, of encoders and heads, whose parameters are counted.
     recordings, split
@@ -40,11 +44,13 @@ def compare(
     cfg
         In which points this run differs from published ones.
     """
+    found = read_models(metrics=metrics, predictions=[])
     comparison = compare_models(
-        read_models(metrics=metrics, predictions=[]),
+        found,
         networks=read_networks(models),
         facts=read_facts(recordings=recordings, split=split, cfg=cfg),
         published=read_published(),
+        paired=paired_differences(found, read_subjects(judged)),
     )
     comparison.write_csv(table)
     panels = comparison_panels(comparison)

@@ -1,6 +1,6 @@
 """The comparison as one table: a row per model, and below it the published results beside it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import polars as pl
@@ -29,6 +29,7 @@ def compare_models(
     networks: Networks,
     facts: Facts,
     published: Sequence[Published],
+    paired: Mapping[ModelName, Mapping[str, Any]],
 ) -> pl.DataFrame:
     """Put models and published results into one table.
 
@@ -43,6 +44,8 @@ def compare_models(
     published
         Published results; each stands below the models of its system and method, or below the
         system's first model where none has the method.
+    paired
+        Differences from the reference, as `paired_differences` gives them.
 
     Returns
     -------
@@ -51,7 +54,8 @@ def compare_models(
     """
     rows = []
     for model in models:
-        rows.append(_own(model, networks=networks, facts=facts))
+        own = _own(model, networks=networks, facts=facts)
+        rows.append(own | dict(paired.get(model.name, {})))
         rows += [
             _theirs(one, model, networks=networks, facts=facts)
             for one in published

@@ -12,6 +12,7 @@ from somnoflow.report.tables import (
     NOTHING,
     Table,
     count,
+    difference,
     make_table,
     plural,
     score_with_interval,
@@ -30,8 +31,20 @@ EVENT_SCORES = {
     "Accuracy": "accuracy",
 }  # fmt: skip
 BOUNDS = ("low", "high")
+# With fewer, no difference can be told from chance at the usual 5 %.
+LEAST_SUBJECTS = 6
+NOT_TESTED = "n/a"
+SMALLEST_P = 0.001
 # Of stages first; scores of events alone come after them.
 ALL_SCORES = tuple(dict.fromkeys((*STAGE_SCORES.values(), *EVENT_SCORES.values())))
+
+
+def paired_columns(score: str) -> tuple[str, ...]:
+    """Give the columns of a score's difference from the reference: mean, bounds, p, Holm's p."""
+    gap = f"{score}_difference"
+    return gap, *(f"{gap}_{bound}" for bound in BOUNDS), f"{score}_p", f"{score}_p_holm"
+
+
 SCHEMA: dict[str, pl.DataType] = {
     "kind": pl.String(),
     "task": pl.String(),
@@ -52,6 +65,9 @@ SCHEMA: dict[str, pl.DataType] = {
         for column in (score, *(f"{score}_{bound}" for bound in BOUNDS))
     },
     "confidence": pl.Float64(),
+    "reference": pl.String(),
+    "paired_subjects": pl.Int64(),
+    **{column: pl.Float64() for score in OVERALL.values() for column in paired_columns(score)},
     "no_target": pl.String(),
     "what_differs": pl.String(),
     "note": pl.String(),
@@ -74,6 +90,9 @@ class ComparisonPanel:
         The task.
     table
         The scores of all models and of published results.
+    paired
+        Each model against the reference over the same subjects; None for events, and where there
+        is nothing to compare.
     stages
         F1 of each stage; None for events.
     differs
@@ -82,13 +101,15 @@ class ComparisonPanel:
 
     title: str
     table: Table
+    paired: Table | None
     stages: Table | None
     differs: Table | None
 
     @property
     def tables(self) -> list[Table]:
         """All of them."""
-        return [one for one in (self.table, self.stages, self.differs) if one is not None]
+        every = (self.table, self.paired, self.stages, self.differs)
+        return [one for one in every if one is not None]
 
 
 def read_comparison(path: Path) -> pl.DataFrame:
@@ -116,6 +137,7 @@ def _panel(rows: list[dict[str, Any]], *, task: str) -> ComparisonPanel:
             scores=OVERALL if task == STAGING else EVENT_SCORES,
             sizes=True,
         ),
+        paired=_paired_table(rows, title),
         stages=(
             _score_table(stages, f"{title}: F1 of each stage.", scores=F1, sizes=False)
             if stages
@@ -166,6 +188,60 @@ def _score_table(
         links=[_link(row) for row in rows],
         quiet=[row["kind"] == PUBLISHED for row in rows],
     )
+
+
+def _paired_table(rows: Sequence[dict[str, Any]], title: str) -> Table | None:
+    """Put each model against the reference; None where none was compared."""
+    compared = [row for row in rows if row["reference"] is not None]
+    if not compared:
+        return None
+    reference = compared[0]["reference"]
+    confidence = 100 * next(row["confidence"] for row in rows if row["confidence"])
+    shown = [row for row in rows if row in compared or row["model"] == reference]
+    columns: dict[str, Callable[[dict[str, Any]], str]] = {"Model": _first_cell}
+    for name, score in OVERALL.items():
+        columns |= {name: _gap_cell(score), f"p, {name.lower()}": _p_cell(score)}
+    columns[SUBJECTS] = lambda row: count(row["paired_subjects"])
+    return make_table(
+        f"{title}: each model less the reference, {reference}, over the same test subjects. The "
+        "reference has the highest macro F1 of these very subjects: being chosen by them makes "
+        "its lead optimistic. A subject counts once, with the mean of all recordings; the mean "
+        f"difference has its {confidence:g} % interval over subjects in brackets. p: Wilcoxon's "
+        "signed-rank test, two-sided, corrected as Holm does for "
+        f"{plural(len(compared), 'comparison')}. {NOT_TESTED}: under {LEAST_SUBJECTS} subjects, "
+        "too few to test. None of it covers another training.",
+        columns=list(columns),
+        numeric=list(columns)[1:],
+        rows=[[cell(row) for cell in columns.values()] for row in shown],
+        simulated=_simulated(rows),
+        groups=[_name(row).source.title for row in shown],
+        links=[_link(row) for row in shown],
+    )
+
+
+def _gap_cell(score: str) -> Callable[[dict[str, Any]], str]:
+    gap, low, high, *_ = paired_columns(score)
+
+    def cell(row: dict[str, Any]) -> str:
+        if row["reference"] is None:
+            return "reference"
+        return difference(row[gap], None if row[low] is None else (row[low], row[high]))
+
+    return cell
+
+
+def _p_cell(score: str) -> Callable[[dict[str, Any]], str]:
+    corrected = paired_columns(score)[-1]
+
+    def cell(row: dict[str, Any]) -> str:
+        if row["reference"] is None:
+            return NOTHING
+        p = row[corrected]
+        if p is None:
+            return NOT_TESTED
+        return f"{p:.3f}" if p >= SMALLEST_P else f"< {SMALLEST_P}"
+
+    return cell
 
 
 def _difference_table(rows: Sequence[dict[str, Any]], title: str) -> Table | None:
