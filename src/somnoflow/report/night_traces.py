@@ -1,0 +1,135 @@
+"""The trace of an epoch as a small drawing: a lane for each channel, a line for each second.
+
+Drawn without matplotlib: a page has many of them.
+"""
+
+import base64
+from collections.abc import Sequence
+from html import escape
+
+import numpy as np
+import numpy.typing as npt
+
+from somnoflow.night import Night
+from somnoflow.report.explanation_figure import UNITS, envelope
+from somnoflow.report.figures import INK, Picture
+from somnoflow.report.night_spectrum import channels_to_draw
+from somnoflow.signals.channels import STORAGE, modality_of
+from somnoflow.stages import EPOCH_SECONDS
+
+# The first channel of each is drawn.
+MODALITIES = ("EEG", "EOG", "EMG")
+COLUMNS = 400
+WIDTH, LEFT, RIGHT = 960, 92, 8
+LANES = {"EEG": 110, "EOG": 74, "EMG": 52}
+BELOW = 20
+# Units of the drawing in a pixel: coordinates are whole numbers.
+FINE = 2
+# Half the height of a lane is the amplitude that so much of the night stays below.
+QUANTILE = 0.998
+BARS = (5, 10, 20, 50, 100, 200, 500)
+
+
+class Traces:
+    """Draws epochs of a night, all of them to the same scale.
+
+    Parameters
+    ----------
+    night
+        In physical units.
+    """
+
+    def __init__(self, night: Night) -> None:
+        self._night = night
+        found = [(name, channels_to_draw(night, name)) for name in MODALITIES]
+        self._places = {name: places[0] for name, places in found if places}
+        self._half = {name: self._amplitude(place) for name, place in self._places.items()}
+
+    @property
+    def channels(self) -> list[str]:
+        """Names of the channels that are drawn."""
+        return [self._night.channels[place] for place in self._places.values()]
+
+    def draw(self, row: int, *, alt: str, caption: str) -> Picture | None:
+        """Draw an epoch; None where none of the channels has a signal in it."""
+        there = [name for name in self._places if self._night.present[row, self._places[name]]]
+        if not there:
+            return None
+        lanes = "".join(
+            self._lane(name, row=row, top=sum(LANES[other] for other in there[:number]))
+            for number, name in enumerate(there)
+        )
+        height = sum(LANES[name] for name in there)
+        svg = (
+            f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height + BELOW}" '
+            f'viewBox="0 0 {WIDTH * FINE} {(height + BELOW) * FINE}" '
+            f'font-family="Helvetica Neue, Arial, DejaVu Sans, sans-serif" '
+            f'font-size="{11 * FINE}" fill="{INK}">{_grid(height)}{lanes}</svg>'
+        )
+        uri = "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()
+        return Picture(uri, alt, caption, WIDTH, height + BELOW)
+
+    def _amplitude(self, place: int) -> float:
+        """Give what half a lane stands for, so that all but the largest waves stay inside."""
+        some = self._night.signals[self._night.present[:, place], place]
+        return float(np.quantile(np.abs(some[:, :: max(1, some.shape[1] // 250)]), QUANTILE)) or 1.0
+
+    def _lane(self, name: str, *, row: int, top: int) -> str:
+        place, half, height = self._places[name], self._half[name], LANES[name]
+        seconds, values = envelope(self._night.signals[row, place], columns=COLUMNS)
+        middle = (top + height / 2) * FINE
+        x = np.rint((LEFT + _per_second() * seconds) * FINE).astype(int)
+        y = np.rint(middle - np.clip(values / half, -1, 1) * (height / 2 - 2) * FINE).astype(int)
+        bar = max((size for size in BARS if size <= half), default=BARS[0])
+        reach = bar / half * (height / 2 - 2) * FINE / 2
+        unit = STORAGE[modality_of(name)].unit
+        at = (LEFT - 14) * FINE
+        return (
+            f'<path d="{_line(x, y)}" fill="none" stroke="{INK}" stroke-width="1.5" '
+            f'stroke-linejoin="round"/>'
+            f'<path d="M{at} {middle - reach:.0f}V{middle + reach:.0f}" stroke="{INK}" '
+            f'stroke-width="{2 * FINE}"/>'
+            f'<text x="{at - 8 * FINE}" y="{middle - 3 * FINE:.0f}" text-anchor="end" '
+            f'font-weight="bold">{escape(self._night.channels[place])}</text>'
+            f'<text x="{at - 8 * FINE}" y="{middle + 11 * FINE:.0f}" text-anchor="end">'
+            f"{bar} {UNITS.get(unit, unit)}</text>"
+        )
+
+
+def _per_second() -> float:
+    return (WIDTH - LEFT - RIGHT) / EPOCH_SECONDS
+
+
+def _grid(height: int) -> str:
+    """Draw a line for each second, a stronger one and its number for each fifth."""
+    lines = {
+        1: "".join(_upright(second, height) for second in range(EPOCH_SECONDS + 1) if second % 5),
+        5: "".join(_upright(second, height) for second in range(0, EPOCH_SECONDS + 1, 5)),
+    }
+    numbers = "".join(
+        f'<text x="{_at(second)}" y="{(height + 14) * FINE}" '
+        f'text-anchor="{"end" if second == EPOCH_SECONDS else "middle"}">{second} s</text>'
+        for second in range(0, EPOCH_SECONDS + 1, 5)
+    )
+    return (
+        f'<path d="{lines[1]}" stroke="#EEEEEE" stroke-width="2"/>'
+        f'<path d="{lines[5]}" stroke="#CFCFCF" stroke-width="2"/>{numbers}'
+    )
+
+
+def _at(second: float) -> int:
+    return round((LEFT + _per_second() * second) * FINE)
+
+
+def _upright(second: int, height: int) -> str:
+    return f"M{_at(second)} 0V{height * FINE}"
+
+
+def _line(x: npt.NDArray[np.int64], y: npt.NDArray[np.int64]) -> str:
+    """Write a line from point to point in whole relative steps, which are short."""
+    steps: Sequence[tuple[int, int]] = list(
+        zip(np.diff(x).tolist(), np.diff(y).tolist(), strict=True)
+    )
+    moved = "".join(f"{dx}{dy:+d}" if number == 0 else f" {dx}{dy:+d}" for number, (dx, dy) in
+                    enumerate(steps))  # fmt: skip
+    return f"M{x[0]} {y[0]}l{moved}"
