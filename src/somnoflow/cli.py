@@ -141,6 +141,7 @@ def _parser() -> argparse.ArgumentParser:
     embed.set_defaults(run=_embed)
 
     _add_score(commands)
+    _add_agree(commands)
 
     explain = commands.add_parser(
         "explain", help="show where in some epochs of a night a model finds its answer"
@@ -196,6 +197,32 @@ def _add_score(commands: Any) -> None:
         "--force", action="store_true", help="make files again that are there already"
     )
     score.set_defaults(run=_score)
+
+
+def _add_agree(commands: Any) -> None:
+    agree = commands.add_parser(
+        "agree", help="compare several scorings of the same nights, epoch by epoch and in all"
+    )
+    agree.add_argument(
+        "scorings", type=Path, nargs="+", metavar="SCORING",
+        help="two or more scorings of one night; or a folder for each scorer; or one table with "
+        "the columns recording, scorer, epoch, stage and perhaps cohort",
+    )  # fmt: skip
+    agree.add_argument(
+        "--labels", nargs="+", default=[], metavar="DATASET",
+        help="folder of workflow/datasets that says what labels mean, for all or for each SCORING; "
+        "DATASET:SCORER for one of its other scorings; - where they are recognised",
+    )  # fmt: skip
+    agree.add_argument(
+        "--ties", choices=("drop", "soft"), default="drop",
+        help="an epoch with a tied vote is left out, or goes to the more trusted scorer",
+    )  # fmt: skip
+    agree.add_argument(
+        "--without-vote", nargs="+", default=[], metavar="NAME",
+        help="scorers, such as models, that are judged but have no vote in the consensus",
+    )  # fmt: skip
+    agree.add_argument("--out", type=Path, metavar="FOLDER", help="folder for CSV tables and JSON")
+    agree.set_defaults(run=_agree)
 
 
 def _add_reading(parser: argparse.ArgumentParser) -> None:
@@ -374,6 +401,22 @@ def _score(options: argparse.Namespace) -> int:
         **_reading(options),
     )
     return 1 if rejected else 0
+
+
+def _agree(options: argparse.Namespace) -> int:
+    # As in _convert: what reads tables is not needed by others.
+    from somnoflow.agree import agree  # noqa: PLC0415
+
+    said = agree(
+        options.scorings,
+        labels=options.labels,
+        datasets=DATASETS,
+        without_vote=options.without_vote,
+        ties=options.ties,
+        out=options.out,
+    )
+    sys.stdout.write(said)
+    return 0
 
 
 def _explain(options: argparse.Namespace) -> int:
