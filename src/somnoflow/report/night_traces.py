@@ -13,6 +13,7 @@ import numpy.typing as npt
 from somnoflow.night import Night
 from somnoflow.report.explanation_figure import UNITS, envelope
 from somnoflow.report.figures import INK, Picture
+from somnoflow.report.night_review import Answer
 from somnoflow.report.night_spectrum import channels_to_draw
 from somnoflow.signals.channels import STORAGE, modality_of
 from somnoflow.stages import EPOCH_SECONDS
@@ -30,14 +31,27 @@ QUANTILE = 0.998
 BARS = (5, 10, 20, 50, 100, 200, 500)
 
 
-class Traces:
-    """Draws epochs of a night, all of them to the same scale.
+def draw_traces(night: Night, answers: Sequence[Answer]) -> list[Picture | None]:
+    """Draw epochs of a night, all to the same scale.
 
     Parameters
     ----------
     night
         In physical units.
+    answers
+        The epochs, and what was said of them.
+
+    Returns
+    -------
+    The first EEG, EOG and EMG channel of each epoch, as far as they carry a signal; None where none
+    does.
     """
+    traces = _Traces(night)
+    return [traces.draw(answer) for answer in answers]
+
+
+class _Traces:
+    """The channels to draw, and what half the height of a lane stands for."""
 
     def __init__(self, night: Night) -> None:
         self._night = night
@@ -45,14 +59,9 @@ class Traces:
         self._places = {name: places[0] for name, places in found if places}
         self._half = {name: self._amplitude(place) for name, place in self._places.items()}
 
-    @property
-    def channels(self) -> list[str]:
-        """Names of the channels that are drawn."""
-        return [self._night.channels[place] for place in self._places.values()]
-
-    def draw(self, row: int, *, alt: str, caption: str) -> Picture | None:
-        """Draw an epoch; None where none of the channels has a signal in it."""
-        there = [name for name in self._places if self._night.present[row, self._places[name]]]
+    def draw(self, answer: Answer) -> Picture | None:
+        row, night = answer.row, self._night
+        there = [name for name in self._places if night.present[row, self._places[name]]]
         if not there:
             return None
         lanes = "".join(
@@ -66,8 +75,14 @@ class Traces:
             f'font-family="Helvetica Neue, Arial, DejaVu Sans, sans-serif" '
             f'font-size="{11 * FINE}" fill="{INK}">{_grid(height)}{lanes}</svg>'
         )
-        uri = "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()
-        return Picture(uri, alt, caption, WIDTH, height + BELOW)
+        names = ", ".join(night.channels[self._places[name]] for name in there)
+        return Picture(
+            uri="data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode(),
+            alt=f"Trace of {names} over {EPOCH_SECONDS} s. {answer.told()}",
+            caption="",
+            width=WIDTH,
+            height=height + BELOW,
+        )
 
     def _amplitude(self, place: int) -> float:
         """Give what half a lane stands for, so that all but the largest waves stay inside."""
@@ -127,9 +142,5 @@ def _upright(second: int, height: int) -> str:
 
 def _line(x: npt.NDArray[np.int64], y: npt.NDArray[np.int64]) -> str:
     """Write a line from point to point in whole relative steps, which are short."""
-    steps: Sequence[tuple[int, int]] = list(
-        zip(np.diff(x).tolist(), np.diff(y).tolist(), strict=True)
-    )
-    moved = "".join(f"{dx}{dy:+d}" if number == 0 else f" {dx}{dy:+d}" for number, (dx, dy) in
-                    enumerate(steps))  # fmt: skip
-    return f"M{x[0]} {y[0]}l{moved}"
+    steps = zip(np.diff(x).tolist(), np.diff(y).tolist(), strict=True)
+    return f"M{x[0]} {y[0]}l" + " ".join(f"{dx}{dy:+d}" for dx, dy in steps)
