@@ -56,6 +56,7 @@ from somnoflow.grid import (
     subset_rows,
     whole_rows,
 )
+from somnoflow.io.digest import sha256_json
 from somnoflow.io.manifest import iterate_manifest, select_rows, shard_digests, shard_of
 from somnoflow.io.rawstate import changes, unchecked
 from somnoflow.methods import tuning_of
@@ -292,6 +293,27 @@ class Plan:
     def bundled_predictions(self, wildcards: Wildcards) -> str:
         """Give the predictions of the model to bundle."""
         return self.paths.predictions.format(**_row(wildcards).wildcards, fold=BUNDLED_FOLD)
+
+    def bundled_labels(self, wildcards: Wildcards) -> str:
+        """Give the labels that the model to bundle was trained on."""
+        return self.paths.labels.format(**_row(wildcards).wildcards, fold=BUNDLED_FOLD)
+
+    def _trainings(self, row: ModelRow) -> list[tuple[str, Wildcards]]:
+        """Give the trainings that make a model, each as a rule and its wildcards."""
+        if row.supervised:
+            return [("train", row.wildcards)]
+        tuned = "finetune_fused" if row.tuning == LORA else "finetune"
+        found: list[tuple[str, Wildcards]] = [(tuned if row.tuning else "head", row.wildcards)]
+        if row.encoder == SYNTHSLEEPNET:
+            channels = self.config.synthsleepnet.fusions[row.channel]
+            found.append(("fuse", row.wildcards))
+            found += [
+                ("pretrain", {"encoder": UNIMODAL, "channel": modality})
+                for modality in dict.fromkeys(map(modality_of, channels))
+            ]
+        elif row.tuning != SCRATCH:
+            found.append(("pretrain", row.wildcards))
+        return found
 
     def _model_files(self, row: ModelRow, *, fold: int | str) -> list[str]:
         patterns = [self.paths.encoder, self.paths.head] if row.frozen else [self.paths.trained]
@@ -678,6 +700,8 @@ class Plan:
     def _bundle(self, wildcards: Wildcards) -> BundleSlice:
         row = _row(wildcards)
         score = self._score if row.frozen else self._score_tuned
+        trainings = self._trainings(row)
+        recipes = [json.loads(self.cfg(rule)(names)) for rule, names in trainings]
         return BundleSlice(
             encoder=row.encoder,
             channel=row.channel,
@@ -695,6 +719,8 @@ class Plan:
                 )
                 for dataset in self.datasets.values()
             ],
+            code=sha256_json({rule: self.code(rule) for rule, _ in trainings}),
+            training=sha256_json(recipes),
         )
 
     def _score_tuned(self, wildcards: Wildcards) -> ScoreSlice:

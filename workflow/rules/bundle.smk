@@ -7,7 +7,7 @@ rule bundle:
         predictions=plan.bundled_predictions,
         metrics=paths.metrics,
         calibration=paths.calibration,
-        recordings=paths.recordings,
+        labels=plan.bundled_labels,
         split=paths.split,
     output:
         bundle=paths.bundle,
@@ -31,7 +31,7 @@ rule bundle:
             --predictions {input.predictions:q} \
             --metrics {input.metrics:q} \
             --calibration {input.calibration:q} \
-            --recordings {input.recordings:q} \
+            --labels {input.labels:q} \
             --split {input.split:q} \
             --bundle {output.bundle:q} \
             --cfg {params.cfg:q} \

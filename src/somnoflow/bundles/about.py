@@ -14,7 +14,7 @@ from somnoflow.config.signals import Channel, Modality, Signals
 from somnoflow.config.tasks import TaskName
 from somnoflow.tasks import TASKS
 
-FORMAT = 1
+FORMAT: Literal[1] = 1
 MODEL, ENCODER, HEAD = "model.safetensors", "encoder.safetensors", "head.safetensors"
 # A whole model, or a frozen encoder and the head on it, in the order in which they are loaded.
 PARTS = ((MODEL,), (ENCODER, HEAD))
@@ -72,12 +72,18 @@ class Metrics(Section):
 
 
 class Calibration(Section):
-    """The temperature that probabilities are taken to, chosen by validation subjects."""
+    """The temperature that probabilities are taken to, chosen by validation subjects.
+
+    The expected calibration errors are of these same subjects, of the weights' own fold; those of
+    test subjects are of all folds together.
+    """
 
     temperature: float | None = Field(gt=0, description="None where it could not be fitted.")
     ece_before: float | None
     ece_after: float | None
-    val_epochs: int
+    val_epochs: int = Field(description="Labelled ones with a usable signal.")
+    test_ece_before: float | None = None
+    test_ece_after: float | None = None
     reason: str | None = Field(default=None, description="Why there is no temperature.")
 
 
@@ -101,12 +107,13 @@ class BundleAbout(Section):
     metrics: Metrics
     calibration: Calibration
     threshold: float | None = Field(
-        description="Probability from which on an epoch has the event; None for stages."
+        description="Probability from which on an epoch has the event, as it is before the "
+        "temperature; None for stages."
     )
     remarks: list[str] = Field(default=[], description="What else its card says of results.")
     weights: dict[str, str] = Field(description="SHA-256 of each file of weights.")
-    code: str = Field(description="Fingerprint of the code that trained it.")
-    config: str = Field(description="SHA-256 of the configuration that trained it.")
+    code: str = Field(description="SHA-256 of the fingerprints of the code that trained it.")
+    config: str = Field(description="SHA-256 of the options that it was trained and bundled with.")
 
     @model_validator(mode="after")
     def _check(self) -> "BundleAbout":

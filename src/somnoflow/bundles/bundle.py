@@ -7,6 +7,7 @@ passed on by mail and from web pages. In a folder other files may stand beside t
 Imports no torch: weights are read by who uses them.
 """
 
+import errno
 import hashlib
 import json
 import shutil
@@ -38,6 +39,10 @@ DATE = (1980, 1, 1, 0, 0, 0)
 UNIX = 3
 READABLE = stat.S_IFREG | 0o644
 ENCRYPTED = 0x1
+# What zipfile raises of damaged files, besides an impossible place to seek to.
+DAMAGED = (
+    zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, UnicodeDecodeError,
+)  # fmt: skip
 AGAIN = "Get the bundle again, or make it again with: snakemake --forcerun bundle"
 
 
@@ -176,7 +181,9 @@ def _unpack(path: Path, *, to: Path) -> None:
             for member in members:
                 with archive.open(member) as source, (to / member.filename).open("wb") as file:
                     shutil.copyfileobj(source, file)
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+    except (*DAMAGED, OSError) as error:
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:
+            raise
         raise WeightsError(
             f"{path} is no whole zip file ({error}), wanted a bundle. {AGAIN}"
         ) from error

@@ -32,3 +32,5 @@ class BundleSlice(Section):
     signals: Signals
     pack: Pack
     datasets: list[BundleDataset]
+    code: str = Field(description="sha256 of the fingerprints of the code that trains it.")
+    training: str = Field(description="sha256 of the options that it is trained with.")
