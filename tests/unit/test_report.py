@@ -68,6 +68,7 @@ class Results:
             "packed": [self.pack()],
             "split": self._split(fold_of, folds),
             "metrics": [],
+            "calibrations": [],
             "predictions": [],
             "training": [self._pretraining(rng, fold) for fold in range(folds if models else 0)],
             "curves": [],

@@ -9,6 +9,7 @@ rule report:
         packed=plan.all_shards(paths.packed_index),
         split=paths.split,
         metrics=plan.whole_models(paths.metrics),
+        calibrations=plan.whole_models(paths.calibration),
         predictions=plan.whole_models(paths.predictions),
         training=plan.all_encoders(paths.pretraining) + plan.trained(),
         curves=plan.subset_models(paths.metrics),
@@ -41,6 +42,7 @@ rule report:
             --packed {input.packed:q} \
             --split {input.split:q} \
             --metrics {input.metrics:q} \
+            --calibrations {input.calibrations:q} \
             --predictions {input.predictions:q} \
             --training {input.training:q} \
             --curves {input.curves:q} \

@@ -5,6 +5,7 @@ import logging
 from somnoflow.config.report import Report
 from somnoflow.entry import Input, Inputs, Output, command
 from somnoflow.report.ablation_section import read_ablations
+from somnoflow.report.calibration_section import read_calibrations
 from somnoflow.report.comparison_section import read_comparison
 from somnoflow.report.explanation_section import read_explained
 from somnoflow.report.label_curves import read_label_efficiency
@@ -22,6 +23,7 @@ def report(
     packed: Inputs,
     split: Input,
     metrics: Inputs,
+    calibrations: Inputs,
     predictions: Inputs,
     training: Inputs,
     curves: Inputs,
@@ -46,6 +48,8 @@ def report(
     metrics
         `results/metrics/<encoder>/<channel>/<method>/task=<task>/labels=all/metrics.json`
         of each model that was trained on all labels.
+    calibrations
+        `calibration.json` beside each of `metrics`.
     predictions
         `results/scores/<encoder>/<channel>/<method>/task=<task>/labels=all/fold=<k>/predictions.parquet`.
     training
@@ -75,6 +79,7 @@ def report(
         ),
         quality=read_quality(packed),
         models=read_models(metrics=metrics, predictions=predictions),
+        calibrated=read_calibrations(calibrations),
         trained=read_training(training),
         efficiency=read_label_efficiency(curves=curves, counts=counts),
         comparison=read_comparison(comparison),

@@ -11,6 +11,8 @@ import polars as pl
 from somnoflow.config.report import Report
 from somnoflow.report.ablation_section import HOW_TO as HOW_TO_ABLATE
 from somnoflow.report.ablation_section import Ablated, ablation_panels
+from somnoflow.report.calibration_section import HOW_TO as HOW_TO_CALIBRATE
+from somnoflow.report.calibration_section import Calibrated, calibration_panels
 from somnoflow.report.channel_tables import (
     absent_channels,
     all_channels_table,
@@ -71,6 +73,7 @@ def render(
     cohort: Cohort,
     quality: pl.DataFrame,
     models: list[Model],
+    calibrated: list[Calibrated],
     trained: list[Training],
     efficiency: LabelEfficiency,
     comparison: pl.DataFrame,
@@ -90,6 +93,8 @@ def render(
         Usable epochs of each recording, as `read_quality` counts them.
     models
         Evaluated models, by task, encoder, channel and method.
+    calibrated
+        How well their probabilities are calibrated, in the same order.
     trained
         Training tables.
     efficiency
@@ -154,6 +159,8 @@ def render(
         model_sections=model_sections(staging, simulated=cohort.simulated),
         variants=variant_table(compared, known=known, simulated=cohort.simulated),
         variant_sentences=hybrid_sentences(compared, known=known, simulated=cohort.simulated),
+        calibrations=calibration_panels(calibrated, models, simulated=cohort.simulated),
+        calibrations_how_to=HOW_TO_CALIBRATE,
         events=event_panels(models, simulated=cohort.simulated),
         events_how_to=HOW_TO_ASK,
         fused=any(model.name.source.encoder == SYNTHSLEEPNET for model in models),
