@@ -7,7 +7,7 @@ import warnings
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from somnoflow.evaluate.sleep_statistics import SLEEP_STAGES, SleepStatistics, sleep_statistics
@@ -165,6 +165,7 @@ def test_equal_to_those_of_yasa(stages: list[str | None]) -> None:
     assert ours.stage_shifts == counts.to_numpy().sum() - kept
 
 
+@settings(deadline=None)
 @given(stages_of_nights)
 def test_minutes_add_up(stages: list[str | None]) -> None:
     found = sleep_statistics(stages)
@@ -186,6 +187,7 @@ def test_minutes_add_up(stages: list[str | None]) -> None:
     assert found.awakenings <= found.stage_shifts < len(stages)
 
 
+@settings(deadline=None)
 @given(stages_of_nights, st.integers(0, 59), st.integers(1, 60))
 def test_lights_are_the_same_as_a_shorter_recording(
     stages: list[str | None], first: int, end: int
