@@ -30,31 +30,38 @@ def together(*parts: dict[str, int]) -> dict[str, int]:
     return {**jobs, **JUDGED}
 
 
-HEAD = {"head": FOLDS * HEADS, "score": FOLDS * HEADS, "evaluate": HEADS, **JUDGED}
+# Each model that sees all labels becomes a bundle when it has been judged.
+HEAD = {
+    "head": FOLDS * HEADS, "score": FOLDS * HEADS, "evaluate": HEADS, "bundle": HEADS - 1,
+    **JUDGED,
+}  # fmt: skip
 FINETUNE = {
     "finetune": FOLDS * TUNED, "score_tuned": FOLDS * TUNED, "explain": TUNED,
-    "evaluate": TUNED, **JUDGED,
+    "evaluate": TUNED, "bundle": TUNED, **JUDGED,
 }  # fmt: skip
 PRETRAIN = together({"pretrain": FOLDS, "embed": FOLDS}, HEAD, FINETUNE)
 FUSE = {
     "fuse": FOLDS, "embed": FOLDS, "project": 1,
     "head": FOLDS * TASKS, "score": FOLDS * TASKS,
     "finetune_fused": FOLDS * TASKS, "score_tuned": FOLDS * TASKS, "explain": 1,
-    "ablate": FOLDS, "evaluate_ablation": 1, "evaluate": 2, "evaluate_events": 2, **JUDGED,
+    "ablate": FOLDS, "evaluate_ablation": 1, "evaluate": 2, "evaluate_events": 2,
+    "bundle": TASKS * 2, **JUDGED,
 }  # fmt: skip
 UNIMODAL = together({"pretrain": FOLDS * MODALITIES}, FUSE)
 ENCODERS = together(PRETRAIN, UNIMODAL)
 RESCORED = {
-    "score_tuned": FOLDS * SUPERVISED, "explain": SUPERVISED, "evaluate": SUPERVISED, **JUDGED,
+    "score_tuned": FOLDS * SUPERVISED, "explain": SUPERVISED, "evaluate": SUPERVISED,
+    "bundle": SUPERVISED, **JUDGED,
 }  # fmt: skip
 TRAIN = together({"train": FOLDS * SUPERVISED}, RESCORED)
-ONE_HEAD = {"head": FOLDS, "score": FOLDS, "evaluate": 1, **JUDGED}
+BOOSTING = {"head": FOLDS, "score": FOLDS, "evaluate": 1, **JUDGED}
+ONE_HEAD = {**BOOSTING, "bundle": 1}
 MAJORITY = {"score_majority": FOLDS, "evaluate": 1, **JUDGED}
 STAGER = {"score_yasa": FOLDS, "evaluate": 1, **JUDGED}
-BOOSTING = ONE_HEAD
+BUNDLES = {"bundle": HEADS - 1 + TUNED + TASKS * 2 + SUPERVISED}
 EVALUATE = {
     "evaluate": HEADS + TUNED + 2 + SUPERVISED + 3, "evaluate_events": 2, "evaluate_ablation": 1,
-    **JUDGED,
+    **BUNDLES, **JUDGED,
 }  # fmt: skip
 SUBSET = together({"subset": FOLDS * 3}, ENCODERS, TRAIN, BOOSTING, MAJORITY)
 INDEX = together({"index": 1, "split": 1}, SUBSET, STAGER)
@@ -62,7 +69,7 @@ YASA = {"embed_yasa": FOLDS}
 PARSE = together({"parse": SHARDS, "pack": SHARDS, "yasa": SHARDS}, YASA, INDEX)
 PACK = together({"pack": SHARDS}, YASA, SUBSET)
 ONE_SHARD = together({"parse": 1, "pack": 1, "yasa": 1}, YASA, INDEX)
-LINEAR = {"head": FOLDS * 2, "score": FOLDS * 2, "evaluate": 2, **JUDGED}
+LINEAR = {"head": FOLDS * 2, "score": FOLDS * 2, "evaluate": 2, "bundle": 1, **JUDGED}
 
 Edit = Callable[[Project], None]
 
@@ -114,7 +121,7 @@ CASES: dict[str, tuple[Edit, dict[str, int]]] = {
     "touch everything": (touch_everything, {}),
     "citation of a dataset": (
         edit("workflow/datasets/simulated/dataset.yaml", "citation: none", "citation: nothing"),
-        {},
+        BUNDLES,
     ),
     "learning rate": (
         edit("config/tiny.yaml", "pretrain:\n", "pretrain:\n  learning_rate: 0.002\n"),
@@ -137,6 +144,7 @@ CASES: dict[str, tuple[Edit, dict[str, int]]] = {
             "finetune_fused": FOLDS,
             "score_tuned": FOLDS,
             "evaluate_events": 2,
+            "bundle": 2,
             **JUDGED,
         },
     ),
@@ -154,7 +162,7 @@ CASES: dict[str, tuple[Edit, dict[str, int]]] = {
     ),
     "overlapping windows": (
         edit("config/tiny.yaml", "  context:\n", "  score_stride: 2\n  context:\n"),
-        {"score": FOLDS, "evaluate": 1, **JUDGED},
+        {"score": FOLDS, "evaluate": 1, "bundle": 1, **JUDGED},
     ),
     "fine-tuning": (
         edit(
@@ -178,6 +186,7 @@ CASES: dict[str, tuple[Edit, dict[str, int]]] = {
             "head": FOLDS * 3,
             "score": FOLDS * 3,
             "evaluate": 3,
+            "bundle": 3,
             **JUDGED,
         },
     ),
@@ -223,7 +232,7 @@ CASES: dict[str, tuple[Edit, dict[str, int]]] = {
         edit(
             "config/tiny.yaml", "  deepsleepnet:\n", "  deepsleepnet:\n    learning_rate: 0.002\n"
         ),
-        {"train": FOLDS, "score_tuned": FOLDS, "explain": 1, "evaluate": 1, **JUDGED},
+        {"train": FOLDS, "score_tuned": FOLDS, "explain": 1, "evaluate": 1, "bundle": 1, **JUDGED},
     ),
     "one more way with rare classes": (
         edit("config/tiny.yaml", "supervised:\n", "supervised:\n  balance: [published, weights]\n"),
@@ -231,6 +240,7 @@ CASES: dict[str, tuple[Edit, dict[str, int]]] = {
             "train": FOLDS * SUPERVISED,
             "score_tuned": FOLDS * SUPERVISED,
             "evaluate": SUPERVISED,
+            "bundle": SUPERVISED,
             **JUDGED,
         },
     ),

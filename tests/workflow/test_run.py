@@ -37,6 +37,7 @@ TUNED = (
 UNTRAINED = (f"{YASA}/stager/{STAGING}", f"majority/none/constant/{STAGING}")
 EXPLAINED = (TUNED[0], f"{FUSED}/linear/{STAGING}", *TUNED[3:])
 MODELS = (*FROZEN, *TUNED, *UNTRAINED)
+BUNDLED = tuple(model for model in (*FROZEN, *TUNED) if YASA not in model and SUBSET not in model)
 FOLD = [
     *(f"embeddings/{encoder}/fold={{fold}}/index.json" for encoder in EMBEDDED),
     *(
@@ -74,7 +75,8 @@ ONCE = [
     *(f"explain/{model}/fold=0/explanation.parquet" for model in EXPLAINED),
     *(f"comparison/comparison.{end}" for end in ("csv", "html", "tex")),
     *(f"metrics/{model}/{file}"
-      for model in MODELS for file in ("metrics.json", "recordings.tsv")),
+      for model in MODELS for file in ("metrics.json", "recordings.tsv", "calibration.json")),
+    *(f"bundles/{model}/bundle.zip" for model in BUNDLED),
     *(f"raw/dataset=simulated/S000{n}{end}.edf"
       for n in (1, 2, 3, 4) for end in ("", "-annotations")),
     *(f"signals/{file}"
@@ -130,7 +132,7 @@ def test_run_json_stands_beside_every_artefact(finished: Project) -> None:
         "fuse": 2, "subset": 6, "embed": 4, "head": 14, "finetune": 2, "finetune_fused": 4,
         "train": 6, "yasa": 2, "embed_yasa": 2, "score_yasa": 2, "score_majority": 2,
         "score": 14, "score_tuned": 12, "evaluate": 13, "evaluate_events": 2, "ablate": 2,
-        "evaluate_ablation": 1, "project": 1, "explain": 5, "compare": 1, "report": 1,
+        "evaluate_ablation": 1, "project": 1, "explain": 5, "bundle": 11, "compare": 1, "report": 1,
     }  # fmt: skip
     wanted = {
         "module", "code", "arguments", "inputs", "outputs", "versions", "device", "git_commit",
@@ -185,7 +187,7 @@ def verdicts(project: Project) -> tuple[int, Counter[str], str]:
 
 def test_check_finds_everything_fresh(finished: Project) -> None:
     code, counts, _ = verdicts(finished)
-    assert (code, counts) == (0, {"fresh": 114})
+    assert (code, counts) == (0, {"fresh": 125})
 
 
 def test_check_names_the_option_that_changed(editable: Project) -> None:
@@ -194,7 +196,7 @@ def test_check_names_the_option_that_changed(editable: Project) -> None:
     code, counts, text = verdicts(editable)
     assert code == 1
     # Of NeuroNet everything, of SynthSleepNet nothing.
-    assert counts == {"fresh": 82, "stale": 32}
+    assert counts == {"fresh": 89, "stale": 36}
     assert "the configuration changed: recipe.batch_size was 16, is 8" in text
 
 
@@ -202,7 +204,7 @@ def test_check_names_the_code_that_changed(editable: Project) -> None:
     path = editable.folder / "src/somnoflow/evaluate/metrics.py"
     path.write_text(path.read_text() + "\nUNUSED = 1\n")
     _, counts, text = verdicts(editable)
-    assert counts == {"fresh": 96, "stale": 18}
+    assert counts == {"fresh": 96, "stale": 29}
     assert "the code of somnoflow.commands.evaluate changed" in text
 
 
@@ -210,7 +212,7 @@ def test_check_finds_a_result_that_was_edited(editable: Project) -> None:
     split = editable.folder / RESULTS / "split/split.json"
     split.write_text(split.read_text().replace('"fold": 0', '"fold":  0'))
     _, counts, text = verdicts(editable)
-    assert counts == {"fresh": 13, "stale": 101}
+    assert counts == {"fresh": 13, "stale": 112}
     assert "split.json has changed" in text
 
 
