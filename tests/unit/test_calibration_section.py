@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+from tests.unit.test_report import Reader, Results
 
 from somnoflow.config.evaluate import Evaluate
 from somnoflow.evaluate.calibrate_folds import calibrate
@@ -169,3 +170,17 @@ def test_models_of_fewer_labels_are_refused(tmp_path):
     path = tmp_path / "neuronet/EEG_C4/linear/task=staging/labels=epochs-5-seed1/calibration.json"
     with pytest.raises(ValueError, match="epochs-5-seed1"):
         read_calibrations([path])
+
+
+def test_the_page_shows_what_the_metrics_stand_beside(tmp_path):
+    results = Results(tmp_path, epochs=40, models=("neuronet/EEG_C4/linear",))
+    results.inputs["calibrations"] = [
+        path.with_name("calibration.json") for path in results.inputs["metrics"]
+    ]
+    page = results.page(hypnograms=0, quality_recordings=0)
+    reader = Reader(page)
+    assert "#calibration" in reader.links
+    shown = page[page.index('id="calibration"') : page.index('id="events"')]
+    assert shown.count("<img") == 1
+    assert "no temperature in 2 of 2 folds, 1 is used there (fold 0: 0 validation epochs" in shown
+    assert "What a review list is worth" in shown

@@ -46,7 +46,8 @@ def draw_reliability(
         upper.set_box_aspect(1)
         lower.set(xlabel="confidence")
     grid[0, 0].set(xlim=(0, 1), ylim=(0, 1), ylabel="accuracy", yticks=[0, 0.5, 1])
-    grid[1, 0].set(ylabel="% of epochs", xticks=[0, 0.5, 1])
+    grid[1, 0].set(ylabel="% of epochs")
+    grid[1, 0].set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
     handles, labels = grid[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper left", ncols=3)
     said = [
