@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
 
+from somnoflow.bundles.listing import as_table, find_card, list_bundles, list_for_machines
 from somnoflow.config.base import ConfigError
 from somnoflow.config.dataset import Dataset, Reading
 from somnoflow.config.dataset_file import read_dataset
@@ -141,6 +142,7 @@ def _parser() -> argparse.ArgumentParser:
     embed.set_defaults(run=_embed)
 
     _add_score(commands)
+    _add_models(commands)
     _add_agree(commands)
 
     explain = commands.add_parser(
@@ -214,6 +216,10 @@ def _add_agree(commands: Any) -> None:
         "DATASET:SCORER for one of its other scorings; - where they are recognised",
     )  # fmt: skip
     agree.add_argument(
+        "--names", nargs="+", default=[], metavar="NAME",
+        help="names of the scorers, one for each SCORING; after their files without it",
+    )  # fmt: skip
+    agree.add_argument(
         "--ties", choices=("drop", "soft"), default="drop",
         help="an epoch with a tied vote is left out, or goes to the more trusted scorer",
     )  # fmt: skip
@@ -223,6 +229,21 @@ def _add_agree(commands: Any) -> None:
     )  # fmt: skip
     agree.add_argument("--out", type=Path, metavar="FOLDER", help="folder for CSV tables and JSON")
     agree.set_defaults(run=_agree)
+
+
+def _add_models(commands: Any) -> None:
+    models = commands.add_parser(
+        "models", help="list the bundles of models that `somnoflow score` takes"
+    )
+    models.add_argument(
+        "folder", type=Path, nargs="?",
+        help="folder with bundles; results/bundles without it. With --card, a bundle: its name in "
+        "the list, or its path",
+    )  # fmt: skip
+    way = models.add_mutually_exclusive_group()
+    way.add_argument("--card", action="store_true", help="print the model card of one bundle")
+    way.add_argument("--json", action="store_true", help="print the list for machines")
+    models.set_defaults(run=_models)
 
 
 def _add_reading(parser: argparse.ArgumentParser) -> None:
@@ -411,12 +432,24 @@ def _agree(options: argparse.Namespace) -> int:
         options.scorings,
         labels=options.labels,
         datasets=DATASETS,
+        names=options.names,
         without_vote=options.without_vote,
         ties=options.ties,
         out=options.out,
     )
     sys.stdout.write(said)
     return 0
+
+
+def _models(options: argparse.Namespace) -> int:
+    if options.card and options.folder is None:
+        raise WeightsError("--card wants a bundle: its name, as `somnoflow models` lists it")
+    if options.card:
+        sys.stdout.write(find_card(options.folder))
+        return 0
+    bundles = list_bundles(options.folder)
+    sys.stdout.write(list_for_machines(bundles) if options.json else as_table(bundles))
+    return 1 if any(one.problem for one in bundles) else 0
 
 
 def _explain(options: argparse.Namespace) -> int:
