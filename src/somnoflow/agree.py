@@ -6,9 +6,8 @@ from typing import Any
 
 import polars as pl
 
-from somnoflow.agreement.nights import Scorings, read_scorings
+from somnoflow.agreement.nights import Labels, Scorings, read_scorings
 from somnoflow.agreement.text import describe
-from somnoflow.config.annotation import Annotation
 from somnoflow.config.base import ConfigError
 from somnoflow.config.dataset_file import read_dataset
 from somnoflow.evaluate.agreement import ScoredNight, Ties, find_consensus, summarise
@@ -24,6 +23,7 @@ def agree(
     *,
     labels: Sequence[str],
     datasets: Path,
+    names: Sequence[str],
     without_vote: Sequence[str],
     ties: Ties,
     out: Path | None,
@@ -39,6 +39,8 @@ def agree(
         the name of a folder of `datasets`, or `dataset:scoring` for one of its other scorings.
     datasets
         Folder of the datasets.
+    names
+        Names of the scorers; after their files or folders where there is none.
     without_vote
         Scorers that are judged but whose votes make no consensus.
     ties
@@ -51,7 +53,8 @@ def agree(
     ConfigError
         When the scorings cannot be read or compared; nothing was written then.
     """
-    found = read_scorings(paths, _annotations(labels, paths=paths, datasets=datasets))
+    given = _labels(labels, paths=paths, datasets=datasets)
+    found = read_scorings(paths, given, names=names)
     unknown = [name for name in without_vote if name not in found.scorers]
     if unknown:
         raise ConfigError(
@@ -88,19 +91,17 @@ def compare(found: Scorings, *, voters: Sequence[str], ties: Ties) -> dict[str, 
     }
 
 
-def _annotations(
-    labels: Sequence[str], *, paths: Sequence[Path], datasets: Path
-) -> list[Annotation | None]:
+def _labels(labels: Sequence[str], *, paths: Sequence[Path], datasets: Path) -> list[Labels | None]:
     if len(labels) not in (0, 1, len(paths)):
         raise ConfigError(
             f"--labels has {len(labels)} names for {len(paths)} scorings, wanted one for all, or "
             f"one for each ({RECOGNISED} where labels are recognised)"
         )
-    given = [_annotation(name, datasets=datasets) for name in labels] or [None]
+    given = [_explain(name, datasets=datasets) for name in labels] or [None]
     return given if len(given) == len(paths) else given * len(paths)
 
 
-def _annotation(name: str, *, datasets: Path) -> Annotation | None:
+def _explain(name: str, *, datasets: Path) -> Labels | None:
     if name == RECOGNISED:
         return None
     folder, _, scoring = name.partition(":")
@@ -108,10 +109,12 @@ def _annotation(name: str, *, datasets: Path) -> Annotation | None:
     if scoring and scoring not in dataset.scorings:
         known = ", ".join(dataset.scorings) or "(none)"
         raise ConfigError(f"dataset '{folder}' has no scoring '{scoring}'. It has: {known}")
-    reading = (dataset.scored_by(scoring) if scoring else dataset).reading.stages
+    chosen = dataset.scored_by(scoring) if scoring else dataset
+    reading = chosen.reading.stages
     if reading is None:
         raise ConfigError(f"dataset '{folder}' says nothing of stages. Wanted: one that does")
-    return reading
+    inside = chosen.reading.stages_inside
+    return Labels(reading, chosen.files.signal if inside else chosen.files.stages)
 
 
 def _write(

@@ -165,7 +165,7 @@ def test_lengths_and_pages_that_differ_are_said(tmp_path: Path) -> None:
     assert night.stages[1].tolist() == [-1, -1, *night.stages[0, 2:-1].tolist(), -1]
     assert (night.stages[2] == night.stages[0]).all()
     said = " / ".join(found.notes)
-    assert "part: begins 2 epochs later and ends 1 epochs earlier than the others" in said
+    assert "part: begins 2 epochs later and ends 1 epoch earlier than the others" in said
     assert "pages: pages of 20 s" in said
 
 
@@ -178,12 +178,13 @@ def test_folders_are_scorers_and_what_does_not_match_is_listed(
     write_csv(tmp_path / "two" / "P1_events.csv", NIGHT)
     write_csv(tmp_path / "two" / "P3.csv", NIGHT)
     (tmp_path / "two" / "P4.csv").write_text("nothing\n")
+    (tmp_path / "two" / "rejected.tsv").write_text("")
     out = tmp_path / "out"
     assert run(tmp_path / "one", tmp_path / "two", "--out", out) == 0
     said = " ".join(capsys.readouterr().out.split())
     assert "all: 2 nights, 2 scorers, 24 epochs" in said
     assert "P3: scored by two alone" in said
-    assert "P4.csv: not a scoring that is known" in said
+    assert "two: no scorings: P4.csv, rejected.tsv" in said
     assert "P1_events.csv: another file of P1, P1.csv is taken" in said
     content = json.loads((out / "agreement.json").read_text())
     assert content["cohorts"]["all"]["pairs"][0]["pooled"]["kappa"] == 1.0
@@ -209,8 +210,10 @@ def test_a_table_of_cohorts_and_three_scorers(
     said = capsys.readouterr().out
     assert [f"{name}: " in said for name in ("x", "y", "all")] == [True] * 3
     assert "100.0 % are unanimous and 0.0 % tied" in said
-    assert run(table, "--without-vote", "c", "--ties", "soft") == 0
+    assert run(table, "--ties", "soft") == 0
     assert "highest soft agreement" in capsys.readouterr().out
+    assert run(table, "--without-vote", "c") == 0
+    assert "fewer than three scorers have a vote" in capsys.readouterr().out
     assert "no scorer is called d" in fail(capsys, table, "--without-vote", "d")
 
 
@@ -225,8 +228,28 @@ def test_numbers_need_somebody_to_explain_them(
     assert "Numbers mean other things" in fail(capsys, codes, other)
     assert "wanted one for all" in fail(capsys, codes, other, "--labels", "ucddb", "-", "-")
     assert "no scoring 'x'" in fail(capsys, codes, other, "--labels", "ucddb:x", "-")
-    assert run(codes, other, "--labels", "ucddb", "-") == 0
-    assert "1.000" in capsys.readouterr().out
+    assert "wanted another name for each" in fail(capsys, codes, other, "--names", "expert")
+    named = ("--names", "expert", "model")
+    assert run(codes, other, "--labels", "ucddb", "-", *named) == 0
+    said = capsys.readouterr().out
+    assert "1.000" in said
+    assert "expert | model" in said
+
+
+def test_a_dataset_says_which_files_of_a_folder_are_scorings(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(Path(__file__).parents[2])
+    lab = tmp_path / "lab"
+    write_csv(tmp_path / "model" / "ucddb002.csv", NIGHT)
+    lab.mkdir()
+    (lab / "ucddb002_events.tsv").write_text("onset\tduration\ttrial_type\n")
+    code = {"W": "0", "REM": "1", "N1": "2", "N2": "3", "N3": "4"}
+    (lab / "ucddb002_stage.txt").write_text("\n".join(code[name] for name in NIGHT) + "\n")
+    assert run(lab, tmp_path / "model", "--labels", "ucddb", "-") == 0
+    said = capsys.readouterr().out
+    assert "1 night, 2 scorers, 12 epochs" in said
+    assert "no scorings: ucddb002_events.tsv" in " ".join(said.split())
 
 
 def test_a_mistake_is_one_message(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

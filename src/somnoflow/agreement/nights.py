@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from somnoflow.agreement.scorings import read_stages, stage_of
+from somnoflow.agreement.scorings import epoch_columns, read_stages, stage_of
 from somnoflow.config.annotation import Annotation
 from somnoflow.config.base import ConfigError
 from somnoflow.data.labels import DAY_SECONDS, PAGES, stage_per_epoch
@@ -36,6 +36,7 @@ from somnoflow.io.manifest import files_below, shown
 from somnoflow.io.rejection import Rejection
 from somnoflow.io.scoring import Scoring
 from somnoflow.io.source import LONGEST_SECONDS
+from somnoflow.report.tables import plural
 from somnoflow.stages import EPOCH_SECONDS, Stage
 
 COLUMNS = ("recording", "scorer", "epoch", "stage")
@@ -43,8 +44,15 @@ _ENDING = re.compile(
     r"([-_.](psg|eeg|annotations?|events|yasa|stages?|hypnogram|hypno|scoring|nsrr|profusion))+$",
     re.IGNORECASE,
 )
-_NOT_SCORINGS = (".json", ".html", ".md", ".log")
 _SAME = 0.1  # s, by which pages of two programs may begin apart
+
+
+@dataclass(frozen=True)
+class Labels:
+    """How one scorer's files are read, and which files of a folder they are (all where None)."""
+
+    annotation: Annotation
+    files: str | None
 
 
 @dataclass(frozen=True)
@@ -61,7 +69,9 @@ class Scorings:
     notes: tuple[str, ...]
 
 
-def read_scorings(paths: Sequence[Path], labels: Sequence[Annotation | None]) -> Scorings:
+def read_scorings(
+    paths: Sequence[Path], labels: Sequence[Labels | None], *, names: Sequence[str] = ()
+) -> Scorings:
     """Read what is to be compared.
 
     Parameters
@@ -71,6 +81,8 @@ def read_scorings(paths: Sequence[Path], labels: Sequence[Annotation | None]) ->
         the columns `recording`, `scorer`, `epoch`, `stage` and perhaps `cohort`.
     labels
         How the files of each path are read; recognised where None.
+    names
+        Names of the scorers, one for each path; after the files or folders where there is none.
 
     Raises
     ------
@@ -80,7 +92,13 @@ def read_scorings(paths: Sequence[Path], labels: Sequence[Annotation | None]) ->
     for path in paths:
         if not path.exists():
             raise ConfigError(f"{path} does not exist. Wanted: scorings, or folders of them")
+    if names and (len(names) != len(paths) or len(set(names)) < len(names)):
+        raise ConfigError(
+            f"--names has {', '.join(names)} for {len(paths)} scorings, wanted another name for "
+            "each; a table names its scorers itself"
+        )
     folders = [path.is_dir() for path in paths]
+    scorers = tuple(names) or name_scorers(paths)
     if len(paths) == 1:
         if folders[0]:
             raise ConfigError(
@@ -89,14 +107,14 @@ def read_scorings(paths: Sequence[Path], labels: Sequence[Annotation | None]) ->
             )
         found = _read_long_table(paths[0])
     elif all(folders):
-        found = _read_folders(paths, labels)
+        found = _read_folders(paths, labels, scorers=scorers)
     elif any(folders):
         raise ConfigError(
             f"{paths[folders.index(True)]} is a folder and {paths[folders.index(False)]} a file. "
             "Wanted: files of one night, or a folder for each scorer"
         )
     else:
-        found = _read_files(paths, labels)
+        found = _read_files(paths, labels, scorers=scorers)
     if not any((night.stages >= 0).sum(axis=0).max(initial=0) > 1 for night in found.nights):
         reasons = "; ".join([*found.left_out, *found.notes][:3])
         raise ConfigError(
@@ -106,12 +124,13 @@ def read_scorings(paths: Sequence[Path], labels: Sequence[Annotation | None]) ->
     return found
 
 
-def _read_files(paths: Sequence[Path], labels: Sequence[Annotation | None]) -> Scorings:
-    scorers = name_scorers(paths)
+def _read_files(
+    paths: Sequence[Path], labels: Sequence[Labels | None], *, scorers: tuple[str, ...]
+) -> Scorings:
     read = {}
-    for scorer, path, annotation in zip(scorers, paths, labels, strict=True):
+    for scorer, path, own in zip(scorers, paths, labels, strict=True):
         try:
-            read[scorer] = read_stages(path, annotation)
+            read[scorer] = read_stages(path, own.annotation if own else None)
         except Rejection as rejection:
             raise ConfigError(f"{path}: {rejection}") from rejection
     notes: list[str] = []
@@ -119,14 +138,16 @@ def _read_files(paths: Sequence[Path], labels: Sequence[Annotation | None]) -> S
     return Scorings(scorers, (night,), (), tuple(notes))
 
 
-def _read_folders(paths: Sequence[Path], labels: Sequence[Annotation | None]) -> Scorings:
-    scorers = name_scorers(paths)
+def _read_folders(
+    paths: Sequence[Path], labels: Sequence[Labels | None], *, scorers: tuple[str, ...]
+) -> Scorings:
     left_out: list[str] = []
     scorings: dict[str, dict[str, Scoring]] = defaultdict(dict)
-    for scorer, folder, annotation in zip(scorers, paths, labels, strict=True):
-        for recording, path in _files_of(folder, left_out=left_out).items():
+    for scorer, folder, own in zip(scorers, paths, labels, strict=True):
+        found = _files_of(folder, pattern=own.files if own else None, left_out=left_out)
+        for recording, path in found.items():
             try:
-                scorings[recording][scorer] = read_stages(path, annotation)
+                scorings[recording][scorer] = read_stages(path, own.annotation if own else None)
             except Rejection as rejection:
                 left_out.append(f"{path}: {rejection}")
     nights, notes = [], []
@@ -143,20 +164,24 @@ def _read_folders(paths: Sequence[Path], labels: Sequence[Annotation | None]) ->
     return Scorings(scorers, tuple(nights), tuple(left_out), tuple(notes))
 
 
-def _files_of(folder: Path, *, left_out: list[str]) -> dict[str, Path]:
+def _files_of(folder: Path, *, pattern: str | None, left_out: list[str]) -> dict[str, Path]:
     """Give the scoring of each recording in a scorer's folder."""
     candidates: dict[str, list[Path]] = defaultdict(list)
+    others = []
     for name in files_below(folder):
         if name.endswith("/"):
             left_out.append(f"{folder / name}: a folder that may not be listed")
-        elif not name.lower().endswith(_NOT_SCORINGS) and Path(name).name != "rejected.tsv":
+        elif re.fullmatch(pattern, name) if pattern else _is_scoring(folder / name):
             candidates[_night_of(name)].append(folder / name)
+        else:
+            others.append(shown(name))
+    if others:
+        more = f" and {len(others) - 3} more" if len(others) > 3 else ""
+        left_out.append(f"{folder}: no scorings: {', '.join(others[:3])}{more}")
     chosen = {}
     for recording, paths in candidates.items():
-        exported = [path for path in paths if split_suffix(path.name)[0] == recording]
-        csvs = [path for path in exported if path.suffix.lower() == ".csv"]
-        scored = csvs or [path for path in paths if recognise(path).role != "recording"]
-        best = scored[0] if scored else paths[0]
+        exported = [path for path in paths if path.name.lower() == f"{recording}.csv".lower()]
+        best = (exported or paths)[0]
         chosen[recording] = best
         left_out += [
             f"{path}: another file of {recording}, {best.name} is taken"
@@ -164,6 +189,17 @@ def _files_of(folder: Path, *, left_out: list[str]) -> dict[str, Path]:
             if path != best
         ]
     return chosen
+
+
+def _is_scoring(path: Path) -> bool:
+    """Say whether a file looks like a scoring of one night, by its first bytes."""
+    kind = recognise(path)
+    if kind.role == "annotation":
+        return True
+    try:
+        return kind.role == "other" and bool(epoch_columns(path))
+    except Rejection:
+        return False  # no text, or empty: listed as no scoring
 
 
 def _night_of(file: str) -> str:
@@ -180,7 +216,7 @@ def name_scorers(paths: Sequence[Path]) -> tuple[str, ...]:
         ]
         if len(set(names)) == len(names):
             return tuple(names)
-    return tuple(f"{path} ({number})" for number, path in enumerate(paths, start=1))
+    return tuple(f"{path.name} ({number})" for number, path in enumerate(paths, start=1))
 
 
 def lay_over(
@@ -285,8 +321,8 @@ def _note_ends(
     for name in staged:
         late = round((begins[name] - min(begins.values())) / EPOCH_SECONDS)
         early = round((max(ends.values()) - ends[name]) / EPOCH_SECONDS)
-        parts = [f"begins {late} epochs later"] * (late > 0)
-        parts += [f"ends {early} epochs earlier"] * (early > 0)
+        parts = [f"begins {plural(late, 'epoch')} later"] * (late > 0)
+        parts += [f"ends {plural(early, 'epoch')} earlier"] * (early > 0)
         if parts:
             notes.append(f"{name}: {' and '.join(parts)} than the others")
 

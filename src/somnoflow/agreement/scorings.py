@@ -146,7 +146,9 @@ def _read_epochs(path: Path, columns: Mapping[str, str], annotation: Annotation 
     separator = _separator(text.partition("\n")[0])
     rows = list(csv.DictReader(text.splitlines(), delimiter=separator, strict=True))
     labels = [(row[columns[STAGE_COLUMN]] or "").strip() for row in rows]
-    own = annotation and {fold(label): name for label, name in annotation.stages.items()}
+    own = None
+    if annotation is not None:
+        own = {fold(label): name for label, name in annotation.stages.items()}
     onsets, notes = _onsets(rows, columns, path=path)
     scoring = Scoring(notes=notes)
     for number, (onset, label) in enumerate(zip(onsets, labels, strict=True)):

@@ -41,8 +41,8 @@ def _describe_cohort(name: str, block: Mapping[str, Any], content: Mapping[str, 
     title = f"{name}: {plural(block['nights'], 'night')}, {scorers}, {block['epochs']:,} epochs"
     lines = [title, "=" * len(title)]
     lines += _compared_table("Pairs", _pairs(block), mean=_mean_of_pairs(block))
-    lines += _consensus(block, content)
     if block["against_others"]:
+        lines += _consensus(block, content)
         judged = [
             (one["scorer"] + ("" if one["votes"] else " (no vote)"), one)
             for one in block["against_others"]
@@ -51,6 +51,8 @@ def _describe_cohort(name: str, block: Mapping[str, Any], content: Mapping[str, 
         lines += _compared_table(title, judged, mean=("mean of voters", block["voter_mean"]))
         met = "; ".join(f"{one['scorer']}: {one['tied']:,}" for one in block["against_others"])
         lines += textwrap.wrap(f"Epochs in which the others are tied: {met}.", WIDTH)
+    elif len(content["scorers"]) > 2:
+        lines += ["", "No consensus of others: fewer than three scorers have a vote."]
     lines += _statistics(block)
     if len(block["pairs"]) == 1:
         lines += _confusion(block["pairs"][0])
