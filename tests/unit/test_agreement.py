@@ -268,6 +268,10 @@ def test_a_mistake_is_one_message(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "unknown stage label: found 'N5' in line 3" in fail(capsys, night, wrong)
     assert "an epoch stands there twice" in fail(capsys, night, twice)
     assert "no epoch has a stage of two scorers" in fail(capsys, night, late)
+    twice.write_text("epoch,stage\n0,W\n1\n")
+    assert "line 3 of twice.csv with another number of cells" in fail(capsys, night, twice)
+    twice.write_text('epoch,stage\n0,"W\n1,N1\n')
+    assert "damaged table" in fail(capsys, night, twice)
     single = tmp_path / "single.csv"
     single.write_text(f"{TABLE}\nn,a,0,W\n")
     assert "holds 1 scorer(s)" in fail(capsys, single)

@@ -144,7 +144,23 @@ def _read_known(path: Path, reading: Annotation) -> Scoring:
 def _read_epochs(path: Path, columns: Mapping[str, str], annotation: Annotation | None) -> Scoring:
     text = read_text(path, encoding="utf-8")
     separator = _separator(text.partition("\n")[0])
-    rows = list(csv.DictReader(text.splitlines(), delimiter=separator, strict=True))
+    try:
+        rows = list(csv.DictReader(text.splitlines(), delimiter=separator, strict=True))
+    except csv.Error as error:
+        raise Rejection(
+            problem="damaged table",
+            found=f"{error} in {path.name}",
+            wanted="a row per epoch, with the cells of the header",
+            advice="Export the scoring again",
+        ) from error
+    ragged = next((n for n, row in enumerate(rows) if None in row or None in row.values()), None)
+    if ragged is not None:
+        raise Rejection(
+            problem="damaged table",
+            found=f"line {ragged + 2} of {path.name} with another number of cells",
+            wanted="a row per epoch, with the cells of the header",
+            advice="Correct the line, or export the scoring again",
+        )
     labels = [(row[columns[STAGE_COLUMN]] or "").strip() for row in rows]
     own = None
     if annotation is not None:
