@@ -25,7 +25,7 @@ from somnoflow.config.report import Report
 from somnoflow.evaluate.confusion import PROBABILITIES
 from somnoflow.fingerprint import closure, data_files
 from somnoflow.io.digest import sha256_file
-from somnoflow.report.figures import COLOURS, _on_grid, density_image
+from somnoflow.report.figures import COLOURS, density_image, on_grid
 from somnoflow.report.sources import read_models, read_runs
 from somnoflow.signals.quality import Flag
 from somnoflow.stages import STAGE_NAMES
@@ -407,8 +407,9 @@ def test_networks_without_a_loss_are_named_and_not_drawn(page):
 
 def test_every_picture_has_a_text(page):
     images = Reader(page).images
-    # F1, stages, quality of two nights, two models x four nights, pre-training, linear head
-    assert len(images) == 2 + 2 + 8 + 2
+    # F1, sizes, stages, quality of two nights, stack, two models x four nights, pre-training,
+    # linear head
+    assert len(images) == 3 + 2 + 1 + 8 + 2
     assert all(len(image["alt"]) > 40 for image in images)
     assert all(int(image["width"]) and int(image["height"]) for image in images)
 
@@ -419,8 +420,8 @@ def test_simulated_is_said_on_top_and_in_each_caption(page, tmp_path):
                                                         "provenance")]  # fmt: skip
     shown = page[sections[0] : sections[1]] + page[sections[2] : sections[3]]
     captions = re.findall(r"<figcaption>(.*?)</figcaption>", shown, flags=re.DOTALL)
-    # 12 pictures, headline, three of the comparison, recordings, three per model
-    assert len(captions) == 12 + 1 + 3 + 1 + 6
+    # 14 pictures, headline, four of the comparison, recordings, three per model
+    assert len(captions) == 14 + 1 + 4 + 1 + 6
     data = page[page.index('id="channels"') : page.index('id="split"')]
     # Remarks, channels, labels not used, each channel; shares, two pictures
     assert data.count("<figcaption>") == data.count('class="badge">simulated<') == 4 + 3
@@ -437,7 +438,9 @@ def test_partly_simulated_cohort(tmp_path):
     assert "3 recordings of this cohort come from a simulation" in text
     assert 'class="badge">partly simulated<' in text
     nights = text[text.index('id="hypnograms"') : text.index('id="training"')]
-    assert nights.count('class="badge">simulated<') == 3
+    # Three of the four nights, and the stack unless its night is the recorded one.
+    drawn = nights[nights.index("Nights from the worst") :]
+    assert drawn.count('class="badge">simulated<') == 3
 
 
 def test_numbers_of_the_metrics_are_on_the_page(results, page):
@@ -619,7 +622,7 @@ def test_hypnograms_are_spread_from_worst_to_best(results, page):
     every = [float(k) for k in re.findall(r"mean kappa (0\.\d+)", page)]
     assert len(every) == 4
     assert kappas == [min(every), max(every)]
-    assert nights.count("<img") == 4
+    assert nights.count("<img") == 1 + 4
     none = results.page(hypnograms=0)
     assert "the configuration asks for none" in none
 
@@ -635,9 +638,11 @@ def test_errors_in_a_caption_are_those_of_the_confusion_matrix(results, page):
     assert f"{np.trace(confusion):,} of {confusion.sum():,} compared epochs agree" in caption
     assert f"{errors:,} errors" in caption
     image = next(
-        i for i in Reader(page).images if recording in i["alt"] and model.name.title in i["alt"]
-    )
-    assert len(re.findall(r'<use [^>]*style="fill: #d7191c"', drawing(image))) == errors > 0
+        i for i in Reader(page).images
+        if i["alt"].startswith(f"Hypnogram of {recording}") and model.name.title in i["alt"]
+    )  # fmt: skip
+    (dots,) = re.findall(r'<path d="([^"]*)"[^>]*stroke: #d7191c', drawing(image))
+    assert dots.count("M") == errors > 0
 
 
 def test_probabilities_are_stacked_from_deep_sleep_to_wake():
@@ -652,7 +657,7 @@ def test_probabilities_are_stacked_from_deep_sleep_to_wake():
 
 
 def test_probabilities_fill_the_width_of_the_hypnogram(page):
-    image = next(i for i in Reader(page).images if i["alt"].startswith("Hypnogram"))
+    image = next(i for i in Reader(page).images if i["alt"].startswith("Hypnogram of"))
     svg = drawing(image)
     tag = re.search(r"<image [^>]*>", svg).group(0)
     scale = float(re.search(r"(?:matrix|scale)\(([\d.]+)", tag).group(1))
@@ -663,7 +668,7 @@ def test_probabilities_fill_the_width_of_the_hypnogram(page):
 
 def test_missing_epochs_leave_a_gap():
     frame = scores(np.random.default_rng(0), np.array([0, 1, 2, 3] * 8), "sim/s00", 0, 0.9)
-    stage, predicted, probability = _on_grid(frame.filter(~pl.col("epoch").is_in([4, 5])))
+    stage, predicted, probability = on_grid(frame.filter(~pl.col("epoch").is_in([4, 5])))
     assert (len(stage), stage[4], stage[5], stage[6]) == (32, -1, -1, 2)
     assert predicted[5] == -1
     assert np.isnan(probability[4]).all()

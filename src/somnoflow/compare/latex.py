@@ -7,6 +7,7 @@ from somnoflow.report.tables import MINUS, NOTHING, UNBROKEN, Column, Table
 ESCAPES = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
     "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+    "<": "$<$", ">": "$>$",
     MINUS: "$-$", NOTHING: "--", UNBROKEN: "~", "\N{PLUS-MINUS SIGN}": r"$\pm$",
 }  # fmt: skip
 INTRO = """\

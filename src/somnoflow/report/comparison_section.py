@@ -200,7 +200,7 @@ def _paired_table(rows: Sequence[dict[str, Any]], title: str) -> Table | None:
     shown = [row for row in rows if row in compared or row["model"] == reference]
     columns: dict[str, Callable[[dict[str, Any]], str]] = {"Model": _first_cell}
     for name, score in OVERALL.items():
-        columns |= {name: _gap_cell(score), f"p, {name.lower()}": _p_cell(score)}
+        columns |= {name: _gap_cell(score), f"p, {name[:1].lower()}{name[1:]}": _p_cell(score)}
     columns[SUBJECTS] = lambda row: count(row["paired_subjects"])
     return make_table(
         f"{title}: each model less the reference, {reference}, over the same test subjects. The "

@@ -195,7 +195,7 @@ def hypnogram(epochs: pl.DataFrame, *, recording: str, model: str, simulated: st
     simulated
         Badge of the caption.
     """
-    stage, predicted, probability = _on_grid(epochs)
+    stage, predicted, probability = on_grid(epochs)
     hours = np.arange(len(stage) + 1) * EPOCH_SECONDS / 3600
     figure = Figure(figsize=(10, 3.5), layout="constrained")
     upper, middle, lower = figure.subplots(3, 1, sharex=True, height_ratios=(1, 1, 0.75))
@@ -204,9 +204,9 @@ def hypnogram(epochs: pl.DataFrame, *, recording: str, model: str, simulated: st
     compared = (stage >= 0) & (predicted >= 0)
     wrong = np.flatnonzero(compared & (stage != predicted))
     heights = np.array([HEIGHT[name] for name in STAGE_NAMES])
-    middle.plot(
-        hours[wrong] + EPOCH_SECONDS / 7200, heights[predicted[wrong]] + DOT_ABOVE,
-        "o", color=ERROR, markersize=2.6, markeredgewidth=0, zorder=5,
+    draw_dots(
+        middle, hours[wrong] + EPOCH_SECONDS / 7200, heights[predicted[wrong]] + DOT_ABOVE,
+        colour=ERROR, size=2.6,
     )  # fmt: skip
     lower.imshow(
         density_image(probability), extent=(0, hours[-1], 0, 1),
@@ -228,7 +228,7 @@ def hypnogram(epochs: pl.DataFrame, *, recording: str, model: str, simulated: st
     )
 
 
-def _on_grid(epochs: pl.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def on_grid(epochs: pl.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Put the rows at their epoch numbers; epochs without a row are -1 and NaN."""
     place = epochs["epoch"].to_numpy().astype(np.int64)
     place = place - place.min()
@@ -268,6 +268,20 @@ def draw_stages(
     axes.set(ylim=(-0.6, 4.8), ylabel=label)
     axes.set_yticks(list(HEIGHT.values()), list(HEIGHT))
     axes.tick_params(axis="x", length=0)
+
+
+def draw_dots(
+    axes: Any, x: np.ndarray, y: np.ndarray, *, colour: str, size: float, alpha: float = 1
+) -> None:
+    """Draw dots of `size` points at x (n,) and y (n,) as one path, which keeps the file small.
+
+    A line of no length with round ends is a dot.
+    """
+    dots = np.column_stack([x, y]).repeat(3, axis=0)
+    dots[2::3] = np.nan
+    axes.plot(
+        *dots.T, color=colour, linewidth=size, solid_capstyle="round", alpha=alpha, zorder=5
+    )  # fmt: skip
 
 
 def density_image(probability: np.ndarray) -> np.ndarray:

@@ -58,7 +58,9 @@ from somnoflow.report.projection_section import HOW_TO_READ, Projection, project
 from somnoflow.report.quality import choose_worst, draw_nights, poor_recordings, share_table
 from somnoflow.report.quality_figure import GOOD, LOOKS
 from somnoflow.report.results import f1_picture, headline, model_sections, name_few
+from somnoflow.report.size_figure import draw_sizes
 from somnoflow.report.sources import Cohort, Model, Run, Training, tested_subjects
+from somnoflow.report.stacked_night import stacked_night
 from somnoflow.report.tables import count, plural
 from somnoflow.report.template import fill_in
 from somnoflow.report.variants import comparisons, hybrid_sentences, recipes, variant_table
@@ -134,6 +136,7 @@ def render(
         f1_picture=f1_picture(answering, simulated=cohort.simulated),
         comparison=comparison_panels(comparison),
         comparison_how_to=HOW_TO_COMPARE,
+        sizes=draw_sizes(comparison, simulated=cohort.simulated),
         recordings=recordings_table(cohort),
         cohort_picture=(
             stage_distribution(cohort.recordings, simulated=cohort.simulated)
@@ -173,6 +176,7 @@ def render(
         label_notes=notes(efficiency),
         label_panels=label_panels(efficiency, simulated=cohort.simulated),
         label_how_to=HOW_TO,
+        stacked=stacked_night(answering, cohort),
         hypnogram_rule=rule + models_rule,
         nights=nights(drawn, chosen, cohort),
         explanations=explanation_panels(explained, cohort=cohort),

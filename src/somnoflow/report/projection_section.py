@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from somnoflow.data.projection import LEAST, PCA_COLUMNS, TSNE_COLUMNS, Projected, read_projection
-from somnoflow.report.figures import COLOURS, STYLE, Picture, make_picture
+from somnoflow.report.figures import COLOURS, STYLE, Picture, draw_dots, make_picture
 from somnoflow.report.label_figure import PALETTE
 from somnoflow.report.naming import Source
 from somnoflow.report.sources import FOLD
@@ -205,10 +205,6 @@ def _draw_dots(axes: Any, places: pl.DataFrame, colours: Sequence[str]) -> None:
     size = LARGE if len(xy) <= FEW_DOTS else SMALL
     for layer in np.array_split(order, LAYERS):
         for name in np.unique(colour[layer]):
-            # A line of no length with round ends is a dot; many in one path keep the file small.
-            mine = xy[layer[colour[layer] == name]].repeat(3, axis=0)
-            mine[2::3] = np.nan
-            axes.plot(
-                *mine.T, color=name, linewidth=size, solid_capstyle="round", alpha=ALPHA,
-            )  # fmt: skip
+            mine = xy[layer[colour[layer] == name]]
+            draw_dots(axes, *mine.T, colour=name, size=size, alpha=ALPHA)
     axes.margins(0.04)
