@@ -10,6 +10,7 @@ import sys
 from dataclasses import replace
 from datetime import datetime
 from html.parser import HTMLParser
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ from somnoflow.night import Night
 from somnoflow.report.night_page import night_page
 from somnoflow.scoring.hypnogram import Hypnogram
 from somnoflow.signals.quality import UNUSABLE, Flag
-from somnoflow.stages import EPOCH_SECONDS, STAGE_NAMES
+from somnoflow.stages import EPOCH_SECONDS
 from somnoflow.tasks import TASKS
 
 SCRIPT = "<script>alert(1)</script>"
@@ -163,12 +164,14 @@ def test_page_is_complete_and_stands_alone():
 
 def test_page_can_be_read_without_eyes():
     page = Page(page_of(CODES, models=[ABOUT]))
-    assert page.headings[0] == 1 and page.headings.count(1) == 1
-    assert all(after <= before + 1 for before, after in zip(page.headings, page.headings[1:], strict=False))
+    assert page.headings[0] == 1
+    assert page.headings.count(1) == 1
+    assert all(after <= before + 1 for before, after in pairwise(page.headings))
     assert all(found.get("scope") for tag, found in page.tags if tag == "th")
     assert all(len(image["alt"]) > 20 for image in page.images)
     night = page.images[0]["alt"]
-    assert "19 usable epochs" in night and "REM begins at 22:54:40" in night
+    assert "19 usable epochs" in night
+    assert "REM begins at 22:54:40" in night
     assert "1 epoch without a usable signal" in night
 
 
@@ -233,14 +236,17 @@ def test_events_are_counted_over_sleep():
     index = respiratory_index(events.classes, event="respiratory", stages=stages.classes)
     assert (index.epochs, index.runs, index.hours) == (6, 4, pytest.approx(0.1))
     assert index.at_least == pytest.approx(40)
-    assert "AHI" in page.text and "40.0" in page.text and "48.0" in page.text
+    assert "AHI" in page.text
+    assert "40.0" in page.text
+    assert "48.0" in page.text
     assert "REI" not in page.text
 
 
 def test_events_without_stages_are_counted_over_the_recording():
     events = hypnogram([0, 1, 1, 0], task="respiratory", confidence=[0.8] * 4)
     page = Page(night_page([events], night=None, statistics=None, models=[{}], files=[]))
-    assert "REI" in page.text and "Sleep was not scored" in page.text
+    assert "REI" in page.text
+    assert "Sleep was not scored" in page.text
     assert "Total sleep time" not in page.text
 
 
@@ -251,7 +257,7 @@ def test_models_stand_beside_each_other():
                    models=[ABOUT, {}], files=[])
     )  # fmt: skip
     assert "say the same in 95 % of the 19 epochs" in page.text
-    assert "model 2: no model card" in page.text
+    assert "Model 2: no model card" in page.text
 
 
 @pytest.mark.parametrize(
@@ -301,6 +307,25 @@ def test_spectrum_finds_a_wave():
     # A sine of 10 uV has a power of 50 uV^2.
     power = (10 ** (decibel[0] / 10)).sum() * (frequencies[1] - frequencies[0])
     assert power == pytest.approx(50, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("hours", "start", "called"),
+    [
+        (1 / 120, START, ["22:47:10", "22:47:20", "22:47:30", "22:47:40"]),
+        (0.05, None, ["0:00:00", "0:00:30", "0:01:00", "0:01:30", "0:02:00", "0:02:30", "0:03:00"]),
+        (2.5, START.replace(minute=50), ["23:00", "23:15", "23:30", "23:45", "00:00", "00:15",
+                                         "00:30", "00:45", "01:00", "01:15"]),
+        (30, START, ["00:00\nday 2", "03:00", "06:00", "09:00", "12:00", "15:00", "18:00", "21:00",
+                     "00:00\nday 3", "03:00"]),
+    ],
+)  # fmt: skip
+def test_times_are_whole_ones(hours, start, called):
+    from somnoflow.report.night_figures import time_ticks
+
+    at, said = time_ticks(end=hours, start=start)
+    assert said == called
+    assert 0 <= at[0] <= at[-1] <= hours + 1e-6
 
 
 def test_drawing_is_not_imported_with_the_page():

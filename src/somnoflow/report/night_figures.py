@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import matplotlib
@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from somnoflow.evaluate.review import Review, confidence_of
 from somnoflow.night import Night
 from somnoflow.report.figures import INK, STYLE, Picture, density_image, draw_stages, make_picture
-from somnoflow.report.night_spectrum import HIGH_HZ, LOW_HZ, channel_of_spectrum, spectrogram
+from somnoflow.report.night_spectrum import channel_of_spectrum, spectrogram
 from somnoflow.report.quality_figure import NightQuality, quality_picture
 from somnoflow.scoring.hypnogram import Hypnogram
 from somnoflow.stages import EPOCH_SECONDS, STAGE_NAMES
@@ -32,7 +32,9 @@ WIDTH, LEFT, RIGHT = 10.0, 0.095, 0.865
 MAX_COLUMNS = 1200
 LEVELS = 64
 QUANTILES = (0.02, 0.98)
-STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 180, 360, 720, 1440)  # minutes
+# Seconds.
+MINUTE, DAY = 60, 24 * 3600
+STEPS = (10, 30, *(60 * minutes for minutes in (1, 2, 5, 10, 15, 30, 60, 120, 180, 360, 720, 1440)))
 MAX_TICKS = 12
 
 
@@ -94,6 +96,7 @@ def night_picture(drawn: Drawn, *, alt: str, caption: str, simulated: str) -> Pi
     for name, hypnogram in drawn.stages:
         label = name if len(drawn.stages) > 1 else "stage"
         draw_stages(axes := next(left), _codes(hypnogram), drawn.edges, label="")
+        _shade(axes, np.array([name is None for name in hypnogram.classes]), drawn.edges)
         axes.tick_params(axis="y", labelsize=8)
         _say_beside(axes, label)
     if drawn.stages:
@@ -162,7 +165,8 @@ def _draw_density(axes: Any, hypnogram: Hypnogram, *, edges: npt.NDArray[np.floa
         density_image(probability), extent=(edges[0], edges[-1], 0, 1), aspect="auto",
         interpolation="none",
     )  # fmt: skip
-    axes.set(yticks=[0, 1], facecolor=NO_SIGNAL)
+    _shade(axes, np.isnan(probability[:, 0]), edges)
+    _name_ends(axes)
     _say_beside(axes, "probability\nof each stage")
 
 
@@ -178,8 +182,16 @@ def _draw_confidence(axes: Any, drawn: Drawn) -> None:
         axes.axhline(limit, color=INK, linewidth=0.8, linestyle="--")
     middle = drawn.begins[list(drawn.traced)] + EPOCH_SECONDS / 7200
     axes.plot(middle, np.full(len(middle), 1.1), "v", color=INK, markersize=3.5, clip_on=False)
-    axes.set(ylim=(0, 1), yticks=[0, 1])
+    axes.set(ylim=(0, 1))
+    _name_ends(axes)
     _say_beside(axes, "confidence" + ("" if limit is None else f"\n(line: {limit:.2f})"))
+
+
+def _name_ends(axes: Any) -> None:
+    """Write 0 and 1 inside of a panel's height, so that those of two panels stay apart."""
+    axes.set_yticks([0, 1], ["0", "1"], fontsize=8)
+    for label, side in zip(axes.get_yticklabels(), ("bottom", "top"), strict=True):
+        label.set_verticalalignment(side)
 
 
 def _fill(
@@ -190,8 +202,12 @@ def _fill(
 
 
 def _shade(axes: Any, unusable: npt.NDArray[np.bool_], edges: npt.NDArray[np.float64]) -> None:
-    """Shade the epochs without an answer."""
-    _fill(axes, np.where(unusable, 1.0, np.nan), edges, colour=NO_SIGNAL)
+    """Shade the epochs without an answer over the height of a panel."""
+    if unusable.any():
+        axes.fill_between(
+            edges, 0, 1, where=np.append(unusable, unusable[-1]), step="post",
+            transform=axes.get_xaxis_transform(), color=NO_SIGNAL, linewidth=0,
+        )  # fmt: skip
 
 
 def _draw_spectrum(axes: Any, night: Night, *, place: int, edges: npt.NDArray[np.float64]) -> None:
@@ -207,7 +223,8 @@ def _draw_spectrum(axes: Any, night: Night, *, place: int, edges: npt.NDArray[np
         extent=(edges[0], edges[-1], frequencies[0], frequencies[-1]),
         origin="lower", aspect="auto", interpolation="none",
     )  # fmt: skip
-    axes.set(ylim=(LOW_HZ, HIGH_HZ), yticks=[1, 10, 20, 30], ylabel="Hz")
+    axes.set(ylim=(frequencies[0], frequencies[-1]), ylabel="Hz")
+    axes.set_yticks([tick for tick in (10, 20) if tick < frequencies[-1]])
     axes.tick_params(axis="y", labelsize=8)
     key = axes.inset_axes((1.008, 0.04, 0.012, 0.58))
     scale = np.linspace(low, high, LEVELS)[:, None]
@@ -227,12 +244,11 @@ def _draw_spectrum(axes: Any, night: Night, *, place: int, edges: npt.NDArray[np
 
 
 def _fewer(decibel: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Join epochs of a long night, (N, F) to at most (MAX_COLUMNS, F), by their largest power."""
-    step = -(-len(decibel) // MAX_COLUMNS)
-    if step == 1:
-        return decibel
-    starts = np.arange(0, len(decibel), step)
-    return np.fmax.reduceat(decibel, starts, axis=0)
+    """Join epochs of a long night, (N, F), to at most (MAX_COLUMNS, F), by their mean."""
+    starts = np.arange(0, len(decibel), -(-len(decibel) // MAX_COLUMNS))
+    there = np.add.reduceat(np.isfinite(decibel), starts, axis=0, dtype=np.float64)
+    whole: npt.NDArray[np.float64] = np.add.reduceat(np.nan_to_num(decibel), starts, axis=0)
+    return np.divide(whole, there, out=np.full_like(whole, np.nan), where=there > 0)
 
 
 def _colours(values: npt.NDArray[np.float64], *, low: float, high: float) -> npt.NDArray[np.uint8]:
@@ -257,7 +273,8 @@ def _draw_event(
     _shade(axes, np.isnan(probability), edges)
     if hypnogram.threshold is not None:
         axes.axhline(hypnogram.threshold, color=INK, linewidth=0.8, linestyle="--")
-    axes.set(ylim=(0, 1), yticks=[0, 1])
+    axes.set(ylim=(0, 1))
+    _name_ends(axes)
     _say_beside(axes, name)
 
 
@@ -284,20 +301,24 @@ def _label_time(axes: Any, *, end: float, start: datetime | None) -> None:
 def time_ticks(*, end: float, start: datetime | None) -> tuple[list[float], list[str]]:
     """Give whole times between 0 and `end` hours, and how they are called.
 
-    Clock times where the start is known, with the day where it is not the first one's.
+    Clock times where the start is known; midnights have the number of the day where there is more
+    than one day.
     """
-    step = next((step for step in STEPS if 60 * end / step <= MAX_TICKS), STEPS[-1])
-    ahead = 0.0
+    seconds = 3600 * end
+    step = next((step for step in STEPS if seconds / step <= MAX_TICKS), STEPS[-1])
+    since = 0
     if start is not None:
-        since = start - start.replace(hour=0, minute=0, second=0, microsecond=0)
-        ahead = -since.total_seconds() / 60 % step
-    minutes = np.arange(ahead, 60 * end + 1e-6, step)
-    return list(minutes / 60), [_call(float(minute), start=start) for minute in minutes]
+        since = start.hour * 3600 + start.minute * MINUTE + start.second
+    ticks = np.arange(-since % step, seconds + 1e-3, step)
+    called = [_call(round(tick) + since, step=step, clock=start is not None) for tick in ticks]
+    days = seconds > DAY and start is not None
+    return list(ticks / 3600), [
+        f"{said}\nday {1 + (round(tick) + since) // DAY}" if days and said == "00:00" else said
+        for said, tick in zip(called, ticks, strict=True)
+    ]
 
 
-def _call(minute: float, *, start: datetime | None) -> str:
-    if start is None:
-        return f"{round(minute) // 60}:{round(minute) % 60:02d}"
-    then = start + timedelta(minutes=minute)
-    days = (then.date() - start.date()).days
-    return f"{then:%H:%M}" + (f"\nday {days + 1}" if days and then.hour == 0 else "")
+def _call(seconds: int, *, step: int, clock: bool) -> str:
+    hours, minutes = seconds // 3600, seconds // MINUTE % 60
+    said = f"{hours % 24:02d}:{minutes:02d}" if clock else f"{hours}:{minutes:02d}"
+    return said if step >= MINUTE else f"{said}:{seconds % MINUTE:02d}"

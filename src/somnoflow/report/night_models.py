@@ -21,6 +21,13 @@ OF_RECORDING = {
 }  # fmt: skip
 
 
+# What is told of a model's results on test subjects, where it is there.
+MEASURES = {
+    "kappa": "kappa", "accuracy": "accuracy", "macro_f1": "macro F1",
+    "average_precision": "average precision", "f1": "F1",
+}  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Scored:
     """A hypnogram with what its model says of itself (`BundleAbout`; empty where nothing)."""
@@ -32,7 +39,7 @@ class Scored:
     @property
     def title(self) -> str:
         """Name of the model for people."""
-        named: str = self.about.get("title") or self.about.get("name") or f"model {self.number}"
+        named: str = self.about.get("title") or self.about.get("name") or f"Model {self.number}"
         return named
 
     @property
@@ -69,7 +76,7 @@ class Scored:
         metrics = self.about.get("metrics")
         found = [
             f"{label} {_measured(self._measures()[name])}"
-            for name, label in (("kappa", "kappa"), ("accuracy", "accuracy"), ("f1", "F1"))
+            for name, label in MEASURES.items()
             if self._measures().get(name)
         ]
         if not metrics or not found:
@@ -137,7 +144,7 @@ class Scored:
             "SHA-256 of its configuration": about.get("config"),
             **{name: value for name, value in settings if not isinstance(value, Mapping | list)},
         }
-        return [[self.title, name, str(one)] for name, one in found.items() if one is not None]
+        return [[name, str(one)] for name, one in found.items() if one is not None]
 
     def settings(self) -> str:
         """Write all that made the hypnogram, as JSON."""

@@ -21,6 +21,7 @@ from somnoflow.evaluate.sleep_statistics import SleepStatistics
 from somnoflow.night import Night
 from somnoflow.report.night_models import Scored
 from somnoflow.report.night_review import answers_of, clock_time, review_table, say_review
+from somnoflow.report.night_spectrum import channel_of_spectrum
 from somnoflow.report.night_statistics import hours_and_minutes, stage_table, statistics_table
 from somnoflow.report.tables import NOTHING, Table, make_table, plural, rough_share
 from somnoflow.report.template import fill_in
@@ -275,19 +276,22 @@ class _Page:
     def _caption(self) -> str:
         parts = []
         if self.stages:
-            parts.append("Stages; below them the probability of each, in the same colours")
-        parts.append(
-            f"confidence, with the {plural(len(self.review.rows), 'epoch')} to look at again in "
-            "orange and triangles at those that are drawn below"
-        )
-        if self.night is not None:
+            parts.append("stages; below them the probability of each, in the same colours")
+        parts.append("confidence")
+        if self.traced:
+            parts[-1] += (
+                f", with the {plural(len(self.review.rows), 'epoch')} to look at again in orange "
+                "and triangles at those that are drawn below"
+            )
+        if self.night is not None and channel_of_spectrum(self.night) is not None:
             parts.append("spectrogram")
         if self.events:
             parts.append(
                 "probability of an event, blue where the model says that there is one, with its "
                 "threshold"
             )
-        return "; ".join(parts)[:1].upper() + "; ".join(parts)[1:] + ". Grey: no usable signal."
+        said = "; ".join(parts)
+        return f"{said[:1].upper()}{said[1:]}. Grey: no usable signal."
 
     def statistics_tables(self) -> list[Table]:
         if self.statistics is None:
@@ -362,12 +366,13 @@ class _Page:
         return list(dict.fromkeys(said))
 
     def provenance(self) -> Table:
-        rows = [row for one in self.scored for row in one.origin()]
+        rows = [(one.title, row) for one in self.scored for row in one.origin()]
         return make_table(
             "What the answers were made with.",
-            columns=["Model", "What", "Value"],
+            columns=["What", "Value"],
             prose=["Value"],
-            rows=rows,
+            rows=[row for _, row in rows],
+            groups=[title for title, _ in rows],
         )
 
     def _time(self, row: int) -> str:

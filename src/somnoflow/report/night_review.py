@@ -81,7 +81,7 @@ def say_review(review: Review) -> str:
     return (
         f"These are the {100 * review.share:.0f} % of the usable epochs that the model is least "
         f"certain of: {len(review.rows):,} of {review.usable:,}, with a confidence of "
-        f"{review.limit:.2f} or less. Who has little time looks at these."
+        f"{review.limit:.2f} or less. With little time, look at these first."
     )
 
 

@@ -52,7 +52,7 @@ def spectrogram(
     """
     size = WINDOW_SECONDS * sampling_rate
     window = np.hanning(size + 1)[:-1].astype(np.float32)
-    frequencies = np.fft.rfftfreq(size, 1 / sampling_rate)
+    frequencies = np.fft.rfftfreq(size, 1 / sampling_rate).astype(np.float64)
     kept = (frequencies >= LOW_HZ) & (frequencies <= HIGH_HZ)
     decibel = np.full((len(signal), int(kept.sum())), np.nan)
     rows = np.flatnonzero(present)

@@ -1,7 +1,7 @@
 """The tables of a night's sleep statistics."""
 
 from somnoflow.evaluate.sleep_statistics import SLEEP_STAGES, SleepStatistics
-from somnoflow.report.tables import NOTHING, Table, make_table
+from somnoflow.report.tables import NOTHING, UNBROKEN, Table, make_table
 from somnoflow.stages import STAGE_NAMES
 
 
@@ -9,7 +9,7 @@ def statistics_table(found: SleepStatistics) -> Table:
     """Say what is reported of the night as a whole."""
     rows = [
         ["Time in bed (TIB)", _minutes(found.tib), "lights off to lights on"],
-        ["Total sleep time (TST)", _minutes(found.tst), "all epochs of N1, N2, N3 and REM"],
+        ["Total sleep time (TST)", _minutes(found.tst), "N1, N2, N3 and REM"],
         ["Sleep efficiency (SE)", _percent(found.se), "TST as a share of TIB"],
         ["Sleep onset latency (SOL)", _minutes(found.sol), "lights off to the first sleep"],
         ["REM latency", _minutes(found.rem_latency), "first sleep to the first REM"],
@@ -18,7 +18,7 @@ def statistics_table(found: SleepStatistics) -> Table:
         ["Sleep period time (SPT)", _minutes(found.spt), "first sleep to last sleep"],
         ["Sleep maintenance efficiency", _percent(found.sme), "TST as a share of SPT"],
         ["Awakenings", f"{found.awakenings:,}", "changes from sleep to wake"],
-        ["Stage shifts", f"{found.stage_shifts:,}", "changes from one stage to another"],
+        ["Stage shifts", f"{found.stage_shifts:,}", "changes of stage"],
         ["Epochs in bed without a stage", f"{found.unscored_epochs:,}", "no usable signal"],
     ]
     return make_table(
@@ -40,8 +40,7 @@ def stage_table(found: SleepStatistics) -> Table:
     ]  # fmt: skip
     numeric = ["Time", "% of TST", "After lights off"]
     return make_table(
-        "Stages in bed: time, share of total sleep time, and the first epoch's time after lights "
-        "off.",
+        "Stages in bed, and when each first came.",
         columns=["Stage", *numeric],
         numeric=numeric,
         rows=rows,
@@ -51,9 +50,10 @@ def stage_table(found: SleepStatistics) -> Table:
 def hours_and_minutes(minutes: float) -> str:
     """Write a time for people: "7 h 12 min"; below an hour with half minutes."""
     if minutes < 60:
-        return f"{minutes:g} min"
-    whole = round(minutes)
-    return f"{whole // 60} h {whole % 60:02d} min"
+        said = f"{minutes:g} min"
+    else:
+        said = f"{round(minutes) // 60} h {round(minutes) % 60:02d} min"
+    return said.replace(" ", UNBROKEN)
 
 
 def _minutes(value: float | None) -> str:

@@ -26,8 +26,9 @@ LANES = {"EEG": 110, "EOG": 74, "EMG": 52}
 BELOW = 20
 # Units of the drawing in a pixel: coordinates are whole numbers.
 FINE = 2
-# Half the height of a lane is the amplitude that so much of the night stays below.
-QUANTILE = 0.998
+# Half the height of a lane is 1.5 times what so much of the night stays below.
+ROOM = 1.5
+QUANTILE = 0.99
 BARS = (5, 10, 20, 50, 100, 200, 500)
 
 
@@ -87,7 +88,8 @@ class _Traces:
     def _amplitude(self, place: int) -> float:
         """Give what half a lane stands for, so that all but the largest waves stay inside."""
         some = self._night.signals[self._night.present[:, place], place]
-        return float(np.quantile(np.abs(some[:, :: max(1, some.shape[1] // 250)]), QUANTILE)) or 1.0
+        few = np.abs(some[:, :: max(1, some.shape[1] // 250)])
+        return ROOM * float(np.quantile(few, QUANTILE)) or 1.0
 
     def _lane(self, name: str, *, row: int, top: int) -> str:
         place, half, height = self._places[name], self._half[name], LANES[name]
