@@ -180,20 +180,41 @@ def _add_score(commands: Any) -> None:
         "recordings", type=Path, nargs="+", help="recordings, or folders with recordings"
     )
     score.add_argument(
-        "--model", type=Path, required=True,
-        help="model.safetensors of a supervised or fine-tuned model, or head.safetensors",
+        "--model", action="append", default=[], metavar="MODEL",
+        help="bundle (folder or zip), name of a shipped one, or weights of a training; several "
+        "times for stages and events together; the shipped default without it",
     )  # fmt: skip
     score.add_argument("--encoder", type=Path, help="encoder.safetensors that a head stands on")
     score.add_argument(
         "--out", type=Path, required=True, metavar="FOLDER",
-        help="folder for a CSV of each recording, and for rejected.tsv",
+        help="folder for the files of each recording, and for rejected.tsv",
+    )  # fmt: skip
+    score.add_argument(
+        "--formats", type=_words, metavar="NAMES",
+        help="what is written, such as csv,edf: csv, edf, xml, bids, yasa, html; all without it",
+    )  # fmt: skip
+    score.add_argument(
+        "--channels", type=_words, metavar="NAMES",
+        help="channels that the model is given, such as EEG_C4,EEG_C3; all of its kind without it",
+    )  # fmt: skip
+    score.add_argument(
+        "--no-vote", dest="vote", action="store_false",
+        help="give a model of one channel only one, and not each of its kind",
+    )  # fmt: skip
+    score.add_argument(
+        "--map", type=_meaning, action="append", default=[], metavar="LABEL=CHANNEL",
+        help="what a label of the recordings means, such as 'EEG 1=EEG_C4'; may be given often",
     )  # fmt: skip
     _add_reading(score)
     score.add_argument(
-        "--stride", type=_positive, help="step between windows in epochs; a window without it"
+        "--stride", type=_positive, help="step between windows in epochs; the model's without it"
     )
     score.add_argument(
-        "--threshold", type=_share, help="probability that makes an event; 0.5 without it"
+        "--threshold", type=_share,
+        help="probability that makes an event; the bundle's, or 0.5, without it",
+    )  # fmt: skip
+    score.add_argument(
+        "--jobs", type=_positive, help="processes; as many as there are CPUs without it"
     )
     score.add_argument(
         "--force", action="store_true", help="make files again that are there already"
@@ -275,6 +296,17 @@ def _share(text: str) -> float:
     if not 0 < found < 1:
         raise argparse.ArgumentTypeError(f"found {text}, wanted a number between 0 and 1")
     return found
+
+
+def _words(text: str) -> list[str]:
+    return [word for word in map(str.strip, text.split(",")) if word]
+
+
+def _meaning(text: str) -> tuple[str, str]:
+    label, equals, channel = text.rpartition("=")
+    if not equals or not label.strip():
+        raise argparse.ArgumentTypeError(f"found {text}, wanted LABEL=CHANNEL: EEG 1=EEG_C4")
+    return label, channel.strip()
 
 
 def _positive(text: str) -> int:
@@ -407,20 +439,38 @@ def _score(options: argparse.Namespace) -> int:
     # As in _convert. Importing makes very many objects and frees none: looking for what could be
     # collected among them, here and once more at the end, would take a second.
     gc.disable()
-    from somnoflow.score import score_nights  # noqa: PLC0415
+    from somnoflow.scoring.folder import FORMATS, score_nights  # noqa: PLC0415
+    from somnoflow.scoring.scorer import Settings, make_choice  # noqa: PLC0415
 
     gc.freeze()
     gc.enable()
-    rejected = score_nights(
-        options.recordings,
-        model=options.model,
-        encoder=options.encoder,
-        out=options.out,
-        stride=options.stride,
-        threshold=options.threshold,
-        force=options.force,
-        **_reading(options),
-    )
+    read = _reading(options)
+    source = read["settings_from"] if options.configfile else None
+    try:
+        rejected = score_nights(
+            options.recordings,
+            models=options.model,
+            encoder=options.encoder,
+            settings=Settings(read["signals"], read["pack"], source),
+            choice=make_choice(
+                reading=read["reading"],
+                names=dict(options.map),
+                channels=options.channels,
+                vote=options.vote,
+                stride=options.stride,
+                threshold=options.threshold,
+            ),
+            out=options.out,
+            formats=FORMATS if options.formats is None else options.formats,
+            jobs=options.jobs,
+            force=options.force,
+        )
+    except KeyboardInterrupt:
+        sys.stderr.write(
+            f"somnoflow score: stopped. Nights that were done are whole in {options.out}; the same "
+            "command goes on with the others\n"
+        )
+        return 130
     return 1 if rejected else 0
 
 

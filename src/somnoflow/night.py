@@ -6,6 +6,7 @@ numbers.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +16,14 @@ import polars as pl
 from somnoflow.config.dataset import Reading
 from somnoflow.config.pack import Pack
 from somnoflow.config.signals import Signals
+from somnoflow.data.channels import read_channels
 from somnoflow.data.packing import kind_of_scaling, scaling_of
-from somnoflow.data.parsing import parse_recording
+from somnoflow.data.parsing import require_length
 from somnoflow.inspect.naming import split_suffix
 from somnoflow.io.parquet import ChannelEpochs
+from somnoflow.io.recordings import open_recording
+from somnoflow.io.source import SourceRecording
+from somnoflow.signals.epochs import Grid
 from somnoflow.signals.quality import UNUSABLE
 from somnoflow.stages import EPOCH_SECONDS
 from somnoflow.tasks import LABELS, UNKNOWN
@@ -85,6 +90,36 @@ class Night:
         return self.signals[rows]
 
 
+@dataclass(frozen=True, eq=False)
+class CutNight:
+    """Some channels of a recording, filtered and cut into N epochs, as they are stored: not scaled.
+
+    Attributes
+    ----------
+    recording
+        Its name, without folder and suffix.
+    start
+        When it begins; None where the file does not tell.
+    sampling_rate
+        Hz.
+    onset_s
+        (N,): seconds from the start of the recording to each epoch.
+    channels
+        Epochs of each canonical channel that was asked for, absent ones too.
+    taken, absent, remarks
+        As in `Night`.
+    """
+
+    recording: str
+    start: datetime | None
+    sampling_rate: int
+    onset_s: npt.NDArray[np.float64]
+    channels: Mapping[str, ChannelEpochs]
+    taken: Mapping[str, str]
+    absent: Mapping[str, str]
+    remarks: Sequence[str]
+
+
 def read_night(
     path: Path,
     *,
@@ -118,39 +153,72 @@ def read_night(
     ValueError
         When a filter does not go with the sampling rate.
     """
-    parsed = parse_recording(
-        {
-            "recording": path.name, "subject": "", "night": 1, "signal": path.name,
-            "stages": None, "events": None,
-        },
-        folder=path.parent,
-        reading=reading.model_copy(
-            update={"stages": None, "stages_inside": False, "events": None}
-        ),
-        signals=signals_for(channels, sampling_rate=sampling_rate, like=signals),
-    )  # fmt: skip
-    epochs = parsed.epochs
-    onset_s = epochs.grid.begins()
-    scaled = np.zeros((len(onset_s), len(channels), EPOCH_SECONDS * sampling_rate), np.float32)
-    present = np.zeros(scaled.shape[:2], np.bool_)
+    signals = signals_for(channels, sampling_rate=sampling_rate, like=signals)
+    source = open_recording(path)
+    require_length(source, signals=signals)
+    cut = cut_night(source, recording=split_suffix(path.name)[0], reading=reading, signals=signals)
+    return scale_night(cut, channels=channels, pack=pack)
+
+
+def cut_night(
+    source: SourceRecording, *, recording: str, reading: Reading, signals: Signals
+) -> CutNight:
+    """Read the channels of `signals` from an open recording: filter, resample, cut and flag.
+
+    Parameters
+    ----------
+    source
+        Any length.
+    recording
+        Its name.
+    reading
+        What its labels and units mean.
+    signals
+        Channels, filters, sampling rate and quality thresholds.
+
+    Raises
+    ------
+    Rejection
+        When the recording has none of the channels, or no whole epoch.
+    """
+    # As read_labels does it where nobody scored.
+    grid = Grid(onset=0.0, epochs=int((source.seconds + 1e-6) // EPOCH_SECONDS))
+    found = read_channels(source, reading=reading, signals=signals, grid=grid)
+    rows = {row["channel"]: row for row in found.rows if row["channel"]}
+    return CutNight(
+        recording=recording,
+        start=source.start,
+        sampling_rate=signals.sampling_rate,
+        onset_s=grid.begins(),
+        channels=found.epochs,
+        taken={name: row["source"] for name, row in rows.items() if not row["problem"]},
+        absent={name: row["problem"] for name, row in rows.items() if row["problem"]},
+        remarks=(*source.notes, *found.remarks),
+    )
+
+
+def scale_night(cut: CutNight, *, channels: Sequence[str], pack: Pack) -> Night:
+    """Scale some of the channels of a night, in the order that they are wanted in."""
+    shape = (len(cut.onset_s), len(channels), EPOCH_SECONDS * cut.sampling_rate)
+    scaled = np.zeros(shape, np.float32)
+    present = np.zeros(shape[:2], np.bool_)
     for place, name in enumerate(channels):
         present[:, place] = _scale_into(
-            scaled[:, place], epochs.channels[name], kind=kind_of_scaling(name, pack)
+            scaled[:, place], cut.channels[name], kind=kind_of_scaling(name, pack)
         )
-    quality = np.stack([epochs.channels[name].quality for name in channels], axis=1)
-    rows = {row["channel"]: row for row in parsed.channels if row["channel"]}
+    quality = np.stack([cut.channels[name].quality for name in channels], axis=1)
     return Night(
         channels=tuple(channels),
-        samples=scaled.shape[2],
-        sampling_rate=sampling_rate,
-        table=_table(split_suffix(path.name)[0], onset_s, present=present, quality=quality),
+        samples=shape[2],
+        sampling_rate=cut.sampling_rate,
+        table=_table(cut.recording, cut.onset_s, present=present, quality=quality),
         signals=scaled,
         present=present,
         quality=quality,
-        onset_s=onset_s,
-        taken={name: row["source"] for name, row in rows.items() if not row["problem"]},
-        absent={name: row["problem"] for name, row in rows.items() if row["problem"]},
-        remarks=tuple(filter(None, parsed.row["notes"].split("; "))),
+        onset_s=cut.onset_s,
+        taken={name: label for name, label in cut.taken.items() if name in channels},
+        absent={name: why for name, why in cut.absent.items() if name in channels},
+        remarks=cut.remarks,
     )
 
 

@@ -4,9 +4,13 @@ What is decided here: a recording that cannot be used is listed with its reason 
 and the others are done.
 """
 
+import errno
 import sys
+import tempfile
 from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -25,6 +29,30 @@ from somnoflow.io.table import write_table
 from somnoflow.night import Night, read_night, signals_for
 
 REJECTED = ("file", "problem", "found", "wanted", "advice")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a recording.
+
+    Attributes
+    ----------
+    path
+        The recording.
+    said
+        What was done; "" where nothing was.
+    rejected
+        Rows of `rejected.tsv`.
+    """
+
+    path: Path
+    said: str = ""
+    rejected: tuple[Mapping[str, str], ...] = ()
+
+    @classmethod
+    def of_rejection(cls, path: Path, rejection: Rejection) -> "Outcome":
+        """Give the outcome of a recording that cannot be used."""
+        return cls(path, rejected=({"file": str(path), **rejection.row()},))
 
 
 def find_recordings(given: Sequence[Path]) -> list[Path]:
@@ -122,12 +150,11 @@ def do_nights(
     -------
     Number of rejected recordings.
     """
-    out.mkdir(parents=True, exist_ok=True)
-    rejected: list[dict[str, str]] = []
-    with tqdm(files.items(), unit="night", disable=None if len(files) > 1 else True) as bar:
-        for to, path in bar:
+
+    def outcomes() -> Iterator[Outcome]:
+        for to, path in files.items():
             if to in done:
-                tqdm.write(f"{path}: {to} is there already (--force makes it again)")
+                yield Outcome(path, said_done(to))
                 continue
             try:
                 night = read_night(
@@ -139,13 +166,81 @@ def do_nights(
                     pack=pack,
                 )
             except Rejection as rejection:
-                tqdm.write(f"{path}: rejected, {rejection}", file=sys.stderr)
-                rejected.append({"file": str(path), **rejection.row()})
+                yield Outcome.of_rejection(path, rejection)
                 continue
-            tqdm.write(f"{path}: {make(to, night)}")
-    with atomic(out / "rejected.tsv") as table:
+            yield Outcome(path, make(to, night))
+
+    return report_nights(outcomes(), nights=len(files), out=out)
+
+
+def said_done(to: Path) -> str:
+    """Say that a file stays as it is."""
+    return f"{to} is there already (--force makes it again)"
+
+
+def report_nights(outcomes: Iterable[Outcome], *, nights: int, out: Path) -> int:
+    """Say of each night what became of it, with a progress bar, and list what was rejected.
+
+    Parameters
+    ----------
+    outcomes
+        In any order.
+    nights
+        How many there will be.
+    out
+        Folder of `rejected.tsv`.
+
+    Returns
+    -------
+    Number of rows of `rejected.tsv`.
+    """
+    rejected: list[Mapping[str, str]] = []
+    with tqdm(outcomes, total=nights, unit="night", disable=None if nights > 1 else True) as bar:
+        for outcome in bar:
+            if outcome.said:
+                tqdm.write(f"{outcome.path}: {outcome.said}")
+            for row in outcome.rejected:
+                tqdm.write(f"{row['file']}: rejected, {_as_text(row)}", file=sys.stderr)
+            rejected += outcome.rejected
+    rejected.sort(key=lambda row: row["file"])
+    out.mkdir(parents=True, exist_ok=True)
+    with writing(out), atomic(out / "rejected.tsv") as table:
         write_table(table, rejected, columns=REJECTED)
     return len(rejected)
+
+
+def _as_text(row: Mapping[str, str]) -> str:
+    return str(Rejection(**{name: row[name] for name in REJECTED if name != "file"}))
+
+
+def require_writable(out: Path) -> None:
+    """Raise `ConfigError` where no file could be written into a folder; nothing is left there."""
+    there = next(path for path in (out, *out.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise ConfigError(f"{there} is a file. Wanted: a folder after --out")
+    with writing(out), tempfile.TemporaryFile(dir=there):
+        pass
+
+
+@contextmanager
+def writing(out: Path) -> Iterator[None]:
+    """Turn what the system says of a folder that it cannot write to into a mistake with advice.
+
+    Raises
+    ------
+    ConfigError
+        When the disk is full, or the folder may not be written to; what was begun is removed.
+    """
+    try:
+        yield
+    except OSError as error:
+        # Polars tells the number in its words alone.
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or "os error" in str(error)
+        raise ConfigError(
+            f"{error.filename or out} cannot be written: {error.strerror or error}. "
+            f"{'Make room on this disk' if full else 'Make the folder writable'}, or name another "
+            "one after --out; files that are whole stay, and the same command goes on with the rest"
+        ) from error
 
 
 def describe_night(night: Night) -> str:

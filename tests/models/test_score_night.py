@@ -92,8 +92,12 @@ def write_model(folder: Path, kind: str, *, task: str = "staging") -> Path:
 
 
 def score(*arguments: object) -> int:
+    """Run the command, in this process and for a CSV alone where nothing else is said."""
+    words = ["score", *map(str, arguments)]
+    for option, value in (("--formats", "csv"), ("--jobs", "1")):
+        words += [] if option in words else [option, value]
     with pytest.raises(SystemExit) as caught:
-        main(["score", *map(str, arguments)])
+        main(words)
     return int(caught.value.code or 0)
 
 
@@ -185,9 +189,11 @@ def test_what_was_done_is_told(
     assert "n1.edf: 13 epochs, 12 usable; EEG_C4 from C4-M1" in said
     assert rejected(out) == []
     about = json.loads((out / "n1.json").read_text(encoding="utf-8"))
-    assert about["night"]["usable"] == 12
-    assert about["night"]["channels"] == {"EEG_C4": "C4-M1"}
-    assert about["made_by"]["task"] == "staging"
+    assert about["night"]["staging"]["usable"] == 12
+    assert about["night"]["staging"]["channels"] == {"EEG_C4": "C4-M1"}
+    assert [one["task"] for one in about["made_by"]] == ["staging"]
+    assert (about["whole"], about["files"]) == (True, ["n1.csv"])
+    assert about["statistics"]["tib"] == 6.5
     assert {path.name for path in out.iterdir()} == {"n1.csv", "n1.json", "rejected.tsv"}
 
 
@@ -267,7 +273,7 @@ def test_what_is_there_is_not_made_again(
     assert score(night, "--model", one, "--out", out) == 0
     before = (out / "n1.csv").stat()
     assert score(night, "--model", one, "--out", out) == 0
-    assert "n1.csv is there already (--force makes it again)" in capsys.readouterr().out
+    assert "n1.json is there already (--force makes it again)" in capsys.readouterr().out
     assert (out / "n1.csv").stat().st_mtime_ns == before.st_mtime_ns
     assert score(night, "--model", other, "--out", out) == 2
     assert "n1.csv is there already, and another model or other settings" in capsys.readouterr().err
@@ -294,7 +300,13 @@ def test_what_is_there_is_not_made_again(
      (("{night}", "--model", "{model}", "--threshold", ".2"), "--threshold is for events"),
      (("{night}", "--model", "{model}", "--threshold", "2"), "wanted a number between 0 and 1"),
      (("{night}", "--model", "{model}", "--dataset", "lap"), "no dataset 'lap'"),
-     (("{night}",), "required: --model")],
+     (("{night}", "--model", "sleepy"), "no bundle of this name is shipped"),
+     (("{night}", "--model", "{model}", "--model", "{model}"), "both answer staging"),
+     (("{night}", "--model", "{model}", "--formats", "csv,pdf"), "no format 'pdf'. Wanted some of"),
+     (("{night}", "--model", "{model}", "--map", "EEG"), "found EEG, wanted LABEL=CHANNEL"),
+     (("{night}", "--model", "{model}", "--map", "A=EEG_X"), "'EEG_X' is no channel that"),
+     (("{night}", "--model", "{model}", "--channels", "C4"), "'C4' is no channel that"),
+     (("{night}", "--model", "{model}", "--out", "{night}"), "n1.edf is a file. Wanted: a folder")],
 )  # fmt: skip
 def test_a_mistake_ends_in_one_message_before_anything_is_done(
     night: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
@@ -311,7 +323,7 @@ def test_a_mistake_ends_in_one_message_before_anything_is_done(
     write_weights(named["encoder"], encoder.state_dict(), about)
     write_linear(named["head"], LinearProbe(32, dropout=0.5), {})
     words = [word.format(**named) for word in arguments]
-    assert score(*words, "--out", tmp_path / "out") == 2
+    assert score("--out", tmp_path / "out", *words) == 2
     printed = capsys.readouterr()
     assert said in printed.err
     assert "Traceback" not in printed.err
@@ -327,7 +339,8 @@ def test_a_process_of_its_own_imports_only_what_it_needs(night: Path, tmp_path: 
         "    assert not end.code, end.code\n"
         "print(*[name for name in sys.argv[1].split() if name in sys.modules])\n"
     )
-    arguments = ("score", night, "--model", model, "--out", tmp_path / "out")
+    arguments = ("score", night, "--model", model, "--out", tmp_path / "out", "--formats",
+                 "csv,edf,xml,bids,yasa")  # fmt: skip
     found = subprocess.run(
         [sys.executable, "-c", program, " ".join(HEAVY), *map(str, arguments)],
         check=True, capture_output=True, text=True,

@@ -54,7 +54,7 @@ def parse_recording(
         When the recording cannot be used at all.
     """
     source = open_recording(folder / entry["signal"])
-    _require_length(source, signals=signals)
+    require_length(source, signals=signals)
     labels = read_labels(
         entry,
         folder=folder,
@@ -103,7 +103,8 @@ def parse_recording(
     )
 
 
-def _require_length(source: SourceRecording, *, signals: Signals) -> None:
+def require_length(source: SourceRecording, *, signals: Signals) -> None:
+    """Raise `Rejection` where a recording is shorter or longer than `signals` allows."""
     if source.seconds < signals.minimum_minutes * 60:
         raise Rejection(
             problem="recording too short",
