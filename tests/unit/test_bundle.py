@@ -211,6 +211,17 @@ def test_no_damaged_zip_is_opened_or_ends_otherwise(made: Path) -> None:
     assert opened < 100
 
 
+# Bytes of the directory, counted from its start or from the end of the file: the version that is
+# needed, strong encryption, and the directory's own place.
+@pytest.mark.parametrize(("place", "byte"), [(6, 0x80), (8, 0x40), (-3, 0xFF), (-7, 0xFF)])
+def test_a_damaged_directory_is_refused(made: Path, place: int, byte: int) -> None:
+    damaged = bytearray(made.read_bytes())
+    start = int.from_bytes(damaged[-6:-2], "little")
+    damaged[place + (start if place > 0 else len(damaged))] = byte
+    made.write_bytes(damaged)
+    assert "no whole zip file" in refused(made)
+
+
 @pytest.mark.parametrize("content", [b"", b"text", b"PK\x03\x04"])
 def test_what_is_no_zip_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "b.zip").write_bytes(content)

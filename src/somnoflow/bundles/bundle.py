@@ -72,7 +72,7 @@ class Bundle:
     @property
     def card(self) -> str:
         """The text of its model card."""
-        return (self.folder / CARD).read_text(encoding="utf-8")
+        return (self.folder / CARD).read_text(encoding="utf-8", errors="replace")
 
 
 def is_bundle(path: Path) -> bool:

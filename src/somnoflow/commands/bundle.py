@@ -30,16 +30,16 @@ from somnoflow.data.subsets import read_labels
 from somnoflow.entry import Input, Inputs, Output, command
 from somnoflow.evaluate.predictions import scan_columns
 from somnoflow.io.digest import sha256_file, sha256_json
-from somnoflow.report.naming import ModelName, Source
+from somnoflow.methods import tuning_of
+from somnoflow.report.naming import BASE, SCRATCH, SYNTHSLEEPNET, UNIMODAL, ModelName, Source
 from somnoflow.report.tables import count
 from somnoflow.tasks import TASKS, UNKNOWN, Task
 from somnoflow.training.roles import Roles, read_roles
 
 log = logging.getLogger(__name__)
 
-# What an encoder's own pre-training is not: supervised models and what is trained from scratch.
-PRETRAINED = ("neuronet", "unimodal", "synthsleepnet")
-SCRATCH = "scratch"
+# How the names of encoders begin that are trained without labels first.
+PRETRAINED = (BASE, UNIMODAL, SYNTHSLEEPNET)
 # Names in metrics.json of what a bundle says of events.
 OF_EVENTS = {
     "average_precision": "auprc",
@@ -237,7 +237,7 @@ def _of_whom(tested: Sequence[str], *, cfg: BundleSlice) -> str:
 
 
 def _pretrained(cfg: BundleSlice) -> bool:
-    return cfg.encoder.startswith(PRETRAINED) and not cfg.method.startswith(f"{SCRATCH}-")
+    return cfg.encoder.startswith(PRETRAINED) and tuning_of(cfg.method) != SCRATCH
 
 
 def _datasets(subjects: Sequence[str]) -> set[str]:
