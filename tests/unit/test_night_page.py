@@ -100,11 +100,12 @@ def night_of(codes, *, rate=32, channels=CHANNELS, seed=0):
     )  # fmt: skip
 
 
-def page_of(codes, *, models=({},), files=(), night="made", **options):
+def page_of(codes, *, models=({},), files=(), night="made", review_share=0.2, **options):
     said = hypnogram(codes, **options)
     return night_page(
         [said], night=night_of(codes) if night == "made" else night,
         statistics=sleep_statistics(said.classes), models=models, files=files,
+        review_share=review_share,
     )  # fmt: skip
 
 
@@ -258,6 +259,25 @@ def test_models_stand_beside_each_other():
     )  # fmt: skip
     assert "say the same in 95 % of the 19 epochs" in page.text
     assert "Model 2: no model card" in page.text
+
+
+def test_trace_is_of_a_channel_that_has_a_signal():
+    night = night_of([0, 2], channels=("EEG_C4", "EEG_C3", "SPO2"))
+    night.present[0, 0] = False
+    page = Page(page_of([0, 2], night=night, review_share=1.0))
+    traces = [image["alt"] for image in page.images if "Trace" in image["alt"]]
+    assert [alt.split(" over")[0] for alt in traces] == ["Trace of EEG_C3", "Trace of EEG_C4"]
+
+
+def test_breathing_alone_has_neither_spectrum_nor_traces():
+    page = Page(page_of([0, 2] * 5, night=night_of([0, 2] * 5, channels=("AIRFLOW",))))
+    assert not any("Trace" in image["alt"] for image in page.images)
+    assert len(page.images) == 2
+
+
+def test_epochs_without_a_stage_are_told_with_the_statistics():
+    assert "5 % of the time in bed has no stage" in Page(page_of(CODES)).text
+    assert "has no stage" not in Page(page_of([0, 1])).text
 
 
 @pytest.mark.parametrize(

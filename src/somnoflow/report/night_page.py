@@ -321,6 +321,14 @@ class _Page:
                 )
             else:
                 said.append(f"Lights {name} at {self._clock(seconds)}.")
+        if self.statistics is not None and self.statistics.unscored_epochs:
+            found = self.statistics
+            whole = found.scored_epochs + found.unscored_epochs
+            said.append(
+                f"{rough_share(found.unscored_epochs, whole)} of the time in bed has no stage and "
+                "counts as neither sleep nor wake: sleep time and efficiency are too low by what "
+                "was slept there, and the first REM may lie there."
+            )
         return " ".join(said)
 
     def breathing(self) -> Table | None:

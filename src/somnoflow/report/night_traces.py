@@ -18,7 +18,7 @@ from somnoflow.report.night_spectrum import channels_to_draw
 from somnoflow.signals.channels import STORAGE, modality_of
 from somnoflow.stages import EPOCH_SECONDS
 
-# The first channel of each is drawn.
+# The first channel of each that has a signal is drawn.
 MODALITIES = ("EEG", "EOG", "EMG")
 COLUMNS = 400
 WIDTH, LEFT, RIGHT = 960, 92, 8
@@ -44,7 +44,7 @@ def draw_traces(night: Night, answers: Sequence[Answer]) -> list[Picture | None]
 
     Returns
     -------
-    The first EEG, EOG and EMG channel of each epoch, as far as they carry a signal; None where none
+    Of each epoch the first EEG, EOG and EMG channel that carries a signal in it; None where none
     does.
     """
     traces = _Traces(night)
@@ -57,26 +57,29 @@ class _Traces:
     def __init__(self, night: Night) -> None:
         self._night = night
         found = [(name, channels_to_draw(night, name)) for name in MODALITIES]
-        self._places = {name: places[0] for name, places in found if places}
-        self._half = {name: self._amplitude(place) for name, place in self._places.items()}
+        self._places = {name: places for name, places in found if places}
+        self._half = {name: self._amplitude(places[0]) for name, places in self._places.items()}
 
     def draw(self, answer: Answer) -> Picture | None:
         row, night = answer.row, self._night
-        there = [name for name in self._places if night.present[row, self._places[name]]]
+        there = {
+            name: next(place for place in places if night.present[row, place])
+            for name, places in self._places.items()
+            if night.present[row, places].any()
+        }
         if not there:
             return None
-        lanes = "".join(
-            self._lane(name, row=row, top=sum(LANES[other] for other in there[:number]))
-            for number, name in enumerate(there)
-        )
-        height = sum(LANES[name] for name in there)
+        lanes, height = "", 0
+        for name, place in there.items():
+            lanes += self._lane(name, place=place, row=row, top=height)
+            height += LANES[name]
         svg = (
             f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height + BELOW}" '
             f'viewBox="0 0 {WIDTH * FINE} {(height + BELOW) * FINE}" '
             f'font-family="Helvetica Neue, Arial, DejaVu Sans, sans-serif" '
             f'font-size="{11 * FINE}" fill="{INK}">{_grid(height)}{lanes}</svg>'
         )
-        names = ", ".join(night.channels[self._places[name]] for name in there)
+        names = ", ".join(night.channels[place] for place in there.values())
         return Picture(
             uri="data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode(),
             alt=f"Trace of {names} over {EPOCH_SECONDS} s. {answer.told()}",
@@ -91,8 +94,8 @@ class _Traces:
         few = np.abs(some[:, :: max(1, some.shape[1] // 250)])
         return ROOM * float(np.quantile(few, QUANTILE)) or 1.0
 
-    def _lane(self, name: str, *, row: int, top: int) -> str:
-        place, half, height = self._places[name], self._half[name], LANES[name]
+    def _lane(self, name: str, *, place: int, row: int, top: int) -> str:
+        half, height = self._half[name], LANES[name]
         seconds, values = envelope(self._night.signals[row, place], columns=COLUMNS)
         middle = (top + height / 2) * FINE
         x = np.rint((LEFT + _per_second() * seconds) * FINE).astype(int)
