@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 from matplotlib.figure import Figure
+from matplotlib.patches import StepPatch
 
 from somnoflow.evaluate.review import Review, confidence_of
 from somnoflow.night import Night
@@ -198,7 +199,8 @@ def _fill(
     axes: Any, values: npt.NDArray[np.float64], edges: npt.NDArray[np.float64], *, colour: str
 ) -> None:
     if np.isfinite(values).any():
-        axes.stairs(values, edges, fill=True, color=colour, linewidth=0)
+        # Not by `stairs`, which goes over every corner once more to find limits that are set here.
+        axes.add_artist(StepPatch(values, edges, fill=True, color=colour, linewidth=0))
 
 
 def _shade(axes: Any, unusable: npt.NDArray[np.bool_], edges: npt.NDArray[np.float64]) -> None:

@@ -103,7 +103,8 @@ class Scored:
     def promise(self) -> str:
         """Say what reviewing the least certain epochs was worth where that was measured."""
         measured = (self.about.get("calibration") or {}).get("review")
-        if not measured or measured.get("kept_accuracy") is None:
+        parts = ("kept_accuracy", "all_accuracy", "review_accuracy")
+        if not measured or any(measured[part] is None for part in parts):
             return (
                 "How much a review like this one gains was not measured for this model, or it is "
                 "not told."
