@@ -63,6 +63,9 @@ class Paths:
         self.comparison_tex = self._at("comparison/comparison.tex")
         self.comparison_html = self._at("comparison/comparison.html")
         self.report = self._at("report/index.html")
+        self.report_contents = self._at("report/contents.json")
+        self.report_figures = self._at("report/figures")
+        self.report_tables = self._at("report/tables")
         self.resume = self._at("resume")
         self.tensorboard = self._at("tensorboard")
 

@@ -469,7 +469,8 @@ def test_many_models_stay_readable(tmp_path):
     unfolded = re.findall(r'<details class="model" open>', page)
     assert (len(models), len(unfolded)) == (5, 3)
     summary = section(page, "summary", "comparison")
-    assert summary.links[:5] == [f"#{name}" for name in reader.ids if name.startswith("model-")]
+    places = [link for link in summary.links if link.startswith("#")]
+    assert places[:5] == [f"#{name}" for name in reader.ids if name.startswith("model-")]
     assert summary.text.count("NeuroNet, EEG_C4") == 1
     assert "3 of 5 models are drawn" in section(page, "hypnograms", "training").text
     assert len(section(page, "hypnograms", "training").images) == 3

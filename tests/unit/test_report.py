@@ -11,6 +11,7 @@ import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import polars as pl
@@ -26,7 +27,9 @@ from somnoflow.evaluate.confusion import PROBABILITIES
 from somnoflow.fingerprint import closure, data_files
 from somnoflow.io.digest import sha256_file
 from somnoflow.report.figures import COLOURS, density_image, on_grid
+from somnoflow.report.files import Files
 from somnoflow.report.sources import read_models, read_runs
+from somnoflow.report.tables import make_table
 from somnoflow.signals.quality import Flag
 from somnoflow.stages import STAGE_NAMES
 
@@ -83,7 +86,10 @@ class Results:
     def page(self, *, hypnograms=1, quality_recordings=2, **cfg):
         path = self.folder / "report.html"
         cfg = Report(hypnograms=hypnograms, quality_recordings=quality_recordings, **cfg)
-        report(**self.inputs, comparison=self.compare(), page=path, cfg=cfg)
+        report(
+            **self.inputs, comparison=self.compare(), page=path,
+            contents=self.folder / "contents.json", cfg=cfg,
+        )  # fmt: skip
         return path.read_text(encoding="utf-8")
 
     def compare(self, *, models=(), **cfg):
@@ -375,7 +381,8 @@ def test_page_is_whole_and_navigable(page):
     reader = Reader(page)
     assert reader.tags.count("h1") == 1
     assert len(reader.ids) == len(set(reader.ids))
-    assert {link[1:] for link in reader.links} <= set(reader.ids)
+    inside = {link[1:] for link in reader.links if link.startswith("#")}
+    assert inside <= set(reader.ids)
     sections = (
         "summary", "comparison", "cohort", "rejected", "channels", "quality", "split", "results",
         "labels", "hypnograms", "explanations", "training", "provenance", "versions", "reading",
@@ -384,6 +391,42 @@ def test_page_is_whole_and_navigable(page):
         assert f"#{section}" in reader.links
     regions = [value for _, name, value in reader.attributes if name == "tabindex"]
     assert set(regions) == {"0"}
+
+
+def test_each_figure_and_table_lies_beside_the_page(results):
+    stale = results.folder / "figures/of-an-earlier-page.svg"
+    stale.parent.mkdir(exist_ok=True)
+    stale.write_text("<svg/>")
+    reader = Reader(results.page(hypnograms=8))
+    digests = json.loads((results.folder / "contents.json").read_text())["sha256"]
+    linked = [link for link in reader.links if not link.startswith("#")]
+    assert sorted(linked) == sorted(digests)
+    assert reader.tags.count("figure") == len(linked)
+    for path, digest in digests.items():
+        assert sha256_file(results.folder / path) == digest
+        assert re.fullmatch(r"(figures/[\w-]+\.svg|tables/[\w-]+\.csv)", path)
+    on_disk = {f"{p.parent.name}/{p.name}" for p in results.folder.glob("[ft]*/*.*")}
+    assert on_disk == set(digests)
+    svg = [ElementTree.parse(p) for p in results.folder.glob("figures/*.svg")]  # noqa: S314 - ours
+    assert len(svg) == len(reader.images)
+    recordings = pl.read_csv(results.folder / "tables/recordings.csv")
+    assert recordings["Recording"].to_list() == [f"s{k:02d}n1" for k in range(4)]
+    confusion = pl.read_csv(
+        results.folder / "tables/confusion-neuronet-EEG-C4-linear-task-staging.csv"
+    )
+    metrics = json.loads(results.inputs["metrics"][0].read_text())
+    assert list(confusion.row(2)[1:]) == metrics["pooled"]["confusion_matrix"][2]
+
+
+def test_a_file_of_a_long_table_holds_all_rows_and_plain_numbers():
+    rows = [[f"s{k}", "\N{MINUS SIGN}0.100", "\N{EN DASH}"] for k in range(300)]
+    files = Files()
+    made = make_table("Long.", columns=["Subject", "Gap", "p"], rows=rows, groups=["a"] * 300)
+    paths = [files.table(name, made) for name in ("one/two", "one_two")]
+    assert paths == ["tables/one-two.csv", "tables/one-two-2.csv"]
+    lines = files.content[paths[0]].decode().splitlines()
+    assert lines[:2] == ["Group,Subject,Gap,p", "a,s0,-0.100,"]
+    assert len(lines) == 301
 
 
 def test_page_loads_nothing_and_runs_nothing(page):

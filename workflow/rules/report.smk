@@ -19,7 +19,21 @@ rule report:
         explanations=plan.explained(),
         comparison=paths.comparison,
     output:
-        page=paths.report,
+        page=report(paths.report, caption="../report/page.rst", category="Report"),
+        contents=paths.report_contents,
+        # Written beside contents, which names what is in them; declared for snakemake --report.
+        figures=report(
+            directory(paths.report_figures),
+            patterns=["{name}.svg"],
+            caption="../report/figure.rst",
+            category="Figures",
+        ),
+        tables=report(
+            directory(paths.report_tables),
+            patterns=["{name}.csv"],
+            caption="../report/table.rst",
+            category="Tables",
+        ),
     log:
         paths.log("report"),
     benchmark:
@@ -52,6 +66,7 @@ rule report:
             --explanations {input.explanations:q} \
             --comparison {input.comparison:q} \
             --page {output.page:q} \
+            --contents {output.contents:q} \
             --cfg {params.cfg:q} \
             --log {log:q}
         """

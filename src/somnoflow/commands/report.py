@@ -4,10 +4,12 @@ import logging
 
 from somnoflow.config.report import Report
 from somnoflow.entry import Input, Inputs, Output, command
+from somnoflow.io.atomic import write_json
 from somnoflow.report.ablation_section import read_ablations
 from somnoflow.report.calibration_section import read_calibrations
 from somnoflow.report.comparison_section import read_comparison
 from somnoflow.report.explanation_section import read_explained
+from somnoflow.report.files import Files, write_files
 from somnoflow.report.label_curves import read_label_efficiency
 from somnoflow.report.page import render
 from somnoflow.report.projection_section import read_projections
@@ -33,6 +35,7 @@ def report(
     explanations: Inputs,
     comparison: Input,
     page: Output,
+    contents: Output,
     cfg: Report,
 ) -> None:
     """Write the report: one HTML page with everything a reader needs to judge the results.
@@ -70,9 +73,13 @@ def report(
         `results/comparison/comparison.csv`.
     page
         HTML.
+    contents
+        JSON with the SHA-256 of each figure (SVG) and table (CSV) of the page, which are written
+        into the folders `figures` and `tables` beside it.
     cfg
         Section `report` of the configuration.
     """
+    files = Files()
     text = render(
         cohort=read_cohort(
             recordings=recordings, rejected=rejected, channels=channels, split=split
@@ -104,9 +111,11 @@ def report(
                 comparison,
             ]
         ),
+        files=files,
         cfg=cfg,
     )
     page.write_text(text, encoding="utf-8")
+    write_json(contents, {"sha256": write_files(contents.parent, files)})
     logging.getLogger(__name__).info("%.1f MB", len(text.encode()) / 1e6)
 
 

@@ -10,7 +10,6 @@ import polars as pl
 
 from somnoflow.report.sources import CHANNEL_NUMBERS, MONTAGE, Cohort
 from somnoflow.report.tables import (
-    MAX_ROWS,
     NOTHING,
     Table,
     alike,
@@ -167,8 +166,7 @@ def all_channels_table(cohort: Cohort) -> Table:
              *(row[name] or NOTHING for name in ("source", "unit", "sampling_rate", "amplitude")),
              *(count(row[name]) for name in CHANNEL_NUMBERS),
              row["problem"] or row["remark"] or NOTHING]
-            for row in rows.head(MAX_ROWS).iter_rows(named=True)
+            for row in rows.iter_rows(named=True)
         ],
-        total=rows.height,
         simulated=cohort.simulated,
     )  # fmt: skip

@@ -48,6 +48,7 @@ from somnoflow.report.figures import (
     stage_distribution,
     training_curves,
 )
+from somnoflow.report.files import Files
 from somnoflow.report.label_curves import LabelEfficiency
 from somnoflow.report.label_section import HOW_TO, label_panels, notes, sizes_tables
 from somnoflow.report.modality_section import modality_panels
@@ -83,6 +84,7 @@ def render(
     projections: list[Projection],
     explained: list[Explained],
     runs: list[Run],
+    files: Files,
     cfg: Report,
 ) -> str:
     """Write the page.
@@ -111,6 +113,8 @@ def render(
         Explained test epochs of each model.
     runs
         Provenance of the files the page was made from.
+    files
+        Takes each figure and table, to which the page links.
     cfg
         Title and number of pictures.
     """
@@ -123,6 +127,7 @@ def render(
     worst, quality_rule = choose_worst(quality, cfg.quality_recordings)
     return fill_in(
         TEMPLATE,
+        files=files,
         anchored=anchored,
         colours=COLOURS,
         unknown=UNKNOWN,

@@ -50,6 +50,15 @@ class ModelSection:
     unfolded: bool
     first_of_source: bool
 
+    @property
+    def confusion_table(self) -> Table:
+        """Counts of the confusion matrix."""
+        return make_table(
+            "Epochs by true and predicted stage.",
+            columns=["True", *STAGE_NAMES],
+            rows=[[name, *(cell.n for cell in cells)] for name, _, cells in self.confusion],
+        )
+
 
 def headline(models: list[Model], *, simulated: str, external: Sequence[str] = ()) -> Table | None:
     """Put all models in one table, by name and not by result, with the constant answer below."""

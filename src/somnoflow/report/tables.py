@@ -27,7 +27,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """A table with its caption.
+    """A table with its caption; a page shows its first rows, its file holds all.
 
     Attributes
     ----------
@@ -36,7 +36,7 @@ class Table:
     columns, rows
         Headings and text cells; the first cell of a row names it.
     total
-        Rows before long tables were cut, so that the reader learns what is not shown.
+        Number of all rows, so that the reader learns what is not shown.
     simulated
         "simulated", "partly simulated" or empty, shown beside the caption.
     groups
@@ -56,6 +56,11 @@ class Table:
     links: tuple[tuple[str, str] | None, ...] = ()
     quiet: tuple[bool, ...] = ()
 
+    @property
+    def shown(self) -> list[list[str]]:
+        """Rows that a page shows: the first `MAX_ROWS`."""
+        return self.rows[:MAX_ROWS]
+
 
 def make_table(
     caption: str,
@@ -70,12 +75,12 @@ def make_table(
     links: Sequence[tuple[str, str] | None] = (),
     quiet: Sequence[bool] = (),
 ) -> Table:
-    """Make a table of at most `MAX_ROWS` rows; `total` says how many there are of cut ones."""
+    """Make a table; `total` says how many rows there are where not all are given."""
     right, breaking = set(numeric), set(prose)
     return Table(
         caption=caption,
         columns=tuple(Column(name, name in right, name in breaking) for name in columns),
-        rows=[list(row) for row in rows[:MAX_ROWS]],
+        rows=[list(row) for row in rows],
         total=len(rows) if total is None else total,
         simulated=simulated,
         groups=tuple(groups),
