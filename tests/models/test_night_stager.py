@@ -1,5 +1,6 @@
 """The stager of nights: its features, what makes it blind to gain, and its refinement."""
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -151,7 +152,7 @@ def test_refinement_by_the_spectra_of_the_night() -> None:
 
 
 def test_refinement_invents_no_stage_and_leaves_short_nights() -> None:
-    stages, spectra, first, transitions = make_night()
+    _stages, spectra, first, transitions = make_night()
     first[:, [1, 4]] = 1e-6
     first /= first.sum(axis=1, keepdims=True)
     refined = adapt(first, spectra, transitions=transitions, how=Adaptation())
@@ -173,7 +174,7 @@ def test_forward_backward_against_all_paths() -> None:
     for number in range(2**4):
         path = [number >> place & 1 for place in range(4)]
         weight = np.prod(likelihoods[np.arange(4), path])
-        weight *= np.prod([transitions[a, b] for a, b in zip(path, path[1:], strict=False)])
+        weight *= np.prod([transitions[a, b] for a, b in itertools.pairwise(path)])
         total[np.arange(4), path] += weight
     wanted = total / total.sum(axis=1, keepdims=True)
     np.testing.assert_allclose(smooth(np.log(likelihoods), transitions=transitions), wanted)
