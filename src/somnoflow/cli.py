@@ -439,8 +439,8 @@ def _score(options: argparse.Namespace) -> int:
     # As in _convert. Importing makes very many objects and frees none: looking for what could be
     # collected among them, here and once more at the end, would take a second.
     gc.disable()
+    from somnoflow.scoring.choice import Settings, make_choice  # noqa: PLC0415
     from somnoflow.scoring.folder import FORMATS, score_nights  # noqa: PLC0415
-    from somnoflow.scoring.scorer import Settings, make_choice  # noqa: PLC0415
 
     gc.freeze()
     gc.enable()

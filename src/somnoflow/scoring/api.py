@@ -6,9 +6,10 @@ from typing import Any
 
 from somnoflow.inspect.naming import split_suffix
 from somnoflow.io.recordings import open_recording
+from somnoflow.scoring.choice import make_choice
 from somnoflow.scoring.hypnogram import Hypnogram
+from somnoflow.scoring.loading import load_scorers
 from somnoflow.scoring.raw import name_of_raw, open_raw
-from somnoflow.scoring.scorer import load_scorers, make_choice
 
 
 def score(
