@@ -89,7 +89,9 @@ def make(folder: Path, *, parts: int = 1, **changes: Any) -> Bundle:
         }
     )
     folds = [{"fold": 0, **ROLES}, {"fold": 1, **OTHER}]
-    ece = {"before": {"ece": 0.11}, "after": {"ece": 0.04}}
+    review = {"share": 0.8, "epochs": 77, "kept": 62, "kept_accuracy": 0.9, "all_accuracy": 0.81}
+    ece: dict[str, Any] = {"before": {"ece": 0.11}, "after": {"ece": 0.04}}
+    ece["review"] = {**review, "review_accuracy": 0.45}
     temperature = {"temperature": 1.25, "ece_before": 0.2, "ece_after": 0.1}
     contents = {
         "split": {"folds": folds},
@@ -233,11 +235,30 @@ def test_the_card_says_what_a_user_must_know(tmp_path: Path) -> None:
 
 def test_no_temperature_is_said_with_its_reason(tmp_path: Path) -> None:
     fold = {"fold": 0, "temperature": None, "ece_before": None, "ece_after": None}
-    none = {"before": {"ece": None}, "after": {"ece": None}}
+    review = dict.fromkeys(("kept_accuracy", "all_accuracy", "review_accuracy"))
+    none: dict[str, Any] = {"before": {"ece": None}, "after": {"ece": None}}
+    none["review"] = {"share": 0.8, "epochs": 0, **review}
     content = {"folds": [{**fold, "reason": "one class"}], "test": none}
     about = make(tmp_path, calibration=content).about
     assert about.calibration.temperature is None
     assert "no temperature could be fitted: one class." in card(tmp_path)
+    assert "left to review" not in card(tmp_path)
+
+
+def test_what_a_review_is_worth_is_told(tmp_path: Path) -> None:
+    review = make(tmp_path).about.calibration.review
+    assert review is not None
+    assert (review.share, review.epochs, review.review_accuracy) == (0.8, 77, 0.45)
+    assert "Of the 80 % of their epochs" in card(tmp_path)
+    assert "left to review 0.45" in card(tmp_path)
+
+
+def test_events_behind_an_epoch_are_told_where_they_are_known(tmp_path: Path) -> None:
+    known = {"0": {"events_per_epoch": 0.9}, "1": {"events_per_epoch": 0.7}}
+    about = make(tmp_path, task="respiratory", metrics={**FOUND, "calibration": known}).about
+    assert about.metrics.values["events_per_epoch"].value == 0.9
+    about = make(tmp_path, task="apnea", metrics={**FOUND, "calibration": None}).about
+    assert "events_per_epoch" not in about.metrics.values
 
 
 def test_too_few_subjects_for_intervals_leave_them_out(tmp_path: Path) -> None:

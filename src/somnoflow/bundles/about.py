@@ -65,10 +65,21 @@ class Metrics(Section):
     confidence: float | None = Field(description="Of the intervals; None where there are none.")
     values: dict[str, Measure] = Field(
         description="`accuracy`, `macro_f1` and `kappa` of stages; `average_precision`, `f1`, "
-        "`sensitivity`, `specificity`, `kappa` of events, and `prevalence`, the average precision "
-        "of a constant answer."
+        "`sensitivity`, `specificity`, `kappa` of events, `prevalence`, the average precision of a "
+        "constant answer, and `events_per_epoch`, how many events stand behind an epoch where "
+        "that is known."
     )
     per_class: dict[str, ClassMeasure] = Field(description="F1 of each stage; empty for events.")
+
+
+class Review(Section):
+    """What a list of the least certain epochs is worth, by the test subjects of all folds."""
+
+    share: float = Field(description="Of the epochs of a night that are kept unseen.")
+    epochs: int
+    kept_accuracy: float | None
+    all_accuracy: float | None
+    review_accuracy: float | None = Field(description="Of those that are left to review.")
 
 
 class Calibration(Section):
@@ -84,6 +95,7 @@ class Calibration(Section):
     val_epochs: int = Field(description="Labelled ones with a usable signal.")
     test_ece_before: float | None = None
     test_ece_after: float | None = None
+    review: Review | None = None
     reason: str | None = Field(default=None, description="Why there is no temperature.")
 
 

@@ -20,6 +20,7 @@ from somnoflow.bundles.about import (
     ClassMeasure,
     Measure,
     Metrics,
+    Review,
     Training,
 )
 from somnoflow.bundles.bundle import write_bundle
@@ -200,6 +201,9 @@ def excerpt(
             name: _measure(pooled[key], intervals.get(key)) for name, key in OF_EVENTS.items()
         }
         values["prevalence"] = _measure(metrics["prevalence"], None)
+        behind = (metrics.get("calibration") or {}).get(str(cfg.fold))
+        if behind is not None:
+            values["events_per_epoch"] = _measure(behind["events_per_epoch"], None)
         compared, per_class = metrics["counts"]["judged"], {}
     else:
         values = {name: _measure(pooled[name], intervals.get(name)) for name in OF_STAGES}
@@ -294,6 +298,7 @@ def _calibration(
         val_epochs=epochs,
         test_ece_before=test["before"]["ece"],
         test_ece_after=test["after"]["ece"],
+        review=Review(**{name: test["review"][name] for name in Review.model_fields}),
         reason=own[0].get("reason"),
     )
 
