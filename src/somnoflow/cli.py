@@ -151,7 +151,8 @@ def _parser() -> argparse.ArgumentParser:
     explain.add_argument("recording", type=Path, help="EDF, BDF, FIF or BrainVision recording")
     explain.add_argument(
         "--model", type=Path, required=True,
-        help="model.safetensors of a supervised or fine-tuned model, or encoder.safetensors",
+        help="bundle (folder or zip), model.safetensors of a supervised or fine-tuned model, or "
+        "encoder.safetensors",
     )  # fmt: skip
     explain.add_argument(
         "--head", type=Path, help="head.safetensors that stands on the encoder, where there is one"
@@ -504,8 +505,14 @@ def _models(options: argparse.Namespace) -> int:
 
 def _explain(options: argparse.Namespace) -> int:
     # As in _convert.
+    from somnoflow.bundles.bundle import is_bundle  # noqa: PLC0415
     from somnoflow.explain_night import explain_night  # noqa: PLC0415
 
+    if is_bundle(options.model) and (options.configfile or options.head):
+        raise ConfigError(
+            f"{options.model} is a bundle, which has its own head and says itself how its signals "
+            "are made. Wanted: without --head and --configfile"
+        )
     lost = explain_night(
         options.recording,
         files=[path for path in (options.model, options.head) if path],

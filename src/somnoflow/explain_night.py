@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
+from somnoflow.bundles.bundle import is_bundle, open_bundle
 from somnoflow.config.base import ConfigError
 from somnoflow.config.dataset import Reading
 from somnoflow.config.pack import Pack
@@ -81,7 +82,8 @@ def explain_night(
     recording
         EDF, BDF, FIF or BrainVision.
     files
-        Of the model, as `explain.model.load_explained` takes them.
+        Of the model, as `explain.model.load_explained` takes them; or one bundle, whose own
+        `signals` and `pack` are taken.
     wanted
         Epochs to explain, numbered from 0.
     asked
@@ -106,6 +108,19 @@ def explain_night(
     WeightsError
         When the model cannot be used.
     """
+    if is_bundle(files[0]):
+        with open_bundle(files[0]) as bundle:
+            return explain_night(
+                recording,
+                files=bundle.model_files,
+                wanted=wanted,
+                asked=asked,
+                out=out,
+                reading=reading,
+                signals=bundle.about.signals,
+                pack=bundle.about.pack,
+                settings_from=f"the bundle {bundle.about.name}",
+            )
     model = load_explained(files)
     task = model.task
     target = None if asked is None else _class_of(asked, task=task, of=files[-1])

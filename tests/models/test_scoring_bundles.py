@@ -12,6 +12,7 @@ from tests.models.scored_nights import write_channels, write_model_bundle, write
 from tests.models.test_score_night import rejected, score
 
 from somnoflow.bundles import bundle as module
+from somnoflow.cli import main
 from somnoflow.config.base import ConfigError
 from somnoflow.config.signals import Signals
 from somnoflow.evaluate.calibration import apply_temperature
@@ -143,3 +144,15 @@ def test_an_encoder_goes_with_no_bundle(night: Path, tmp_path: Path) -> None:
     bundle = write_model_bundle(tmp_path / "b.zip")
     with pytest.raises(ConfigError, match="has its own encoder"):
         api.score(night, model=bundle, encoder=bundle)
+
+
+def test_a_bundle_is_explained_with_its_own_settings(night: Path, tmp_path: Path) -> None:
+    bundle = write_model_bundle(tmp_path / "b.zip")
+    words = ["explain", str(night), "--model", str(bundle), "--epochs", "2", "--out"]
+    with pytest.raises(SystemExit) as caught:
+        main([*words, str(tmp_path / "out")])
+    assert not caught.value.code
+    assert "the bundle b" in (tmp_path / "out" / "n1.html").read_text(encoding="utf-8")
+    with pytest.raises(SystemExit) as caught:
+        main([*words, str(tmp_path / "other"), "--configfile", "mine.yaml"])
+    assert caught.value.code == 2

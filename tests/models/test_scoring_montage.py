@@ -64,11 +64,11 @@ def test_slow_channels_are_not_used_and_others_are(tmp_path: Path) -> None:
 
 
 def test_what_a_file_has_and_how_to_name_it_is_said(tmp_path: Path) -> None:
-    path = write_channels(tmp_path / "n.edf", ["EEG 1", "C4", "Chin"])
+    path = write_channels(tmp_path / "n.edf", ["Brain", "C4", "Chin"])
     with pytest.raises(Rejection) as caught:
         montage(path, "EEG_C4")
     said = str(caught.value)
-    assert "'EEG 1', 'C4', 'Chin'; of these are known: EMG_CHIN" in said
+    assert "'Brain', 'C4', 'Chin'; of these are known: EMG_CHIN" in said
     assert "C4 without a reference, wanted M1 or M2" in said
     assert "wanted EEG_C4, or another EEG or EOG channel" in said
     assert "--map 'LABEL=EEG_C4'" in said
@@ -108,9 +108,20 @@ def test_the_vote_is_the_mean_over_channels_usable_in_an_epoch(tmp_path: Path) -
 
 def test_labels_can_be_named(tmp_path: Path) -> None:
     model = write_weights_of(tmp_path / "model.safetensors")
-    path = write_channels(tmp_path / "n.edf", ["EEG 1", "Chin"])
+    path = write_channels(tmp_path / "n.edf", ["Brain", "Chin"])
     with pytest.raises(Rejection, match="no usable channel"):
         score(path, model=model)
-    assert score(path, model=model, names={"EEG 1": "EEG_C4"}).night["channels"] == {
-        "EEG_C4": "EEG 1"
+    assert score(path, model=model, names={"Brain": "EEG_C4"}).night["channels"] == {
+        "EEG_C4": "Brain"
     }
+
+
+def test_an_eeg_of_unknown_place_is_used_where_there_is_no_other(tmp_path: Path) -> None:
+    model = write_weights_of(tmp_path / "model.safetensors")
+    path = write_channels(tmp_path / "n.edf", {"EEGX": 100, "EEG 2": 50, "EEG": 128, "Chin": 100})
+    found = score(path, model=model)
+    assert found.night["channels"] == {"EEG_C4": "EEG"}
+    assert "'EEG' names no place on the head; it is taken for EEG_C4" in found.night["remarks"][0]
+    assert found.table.equals(score(path, model=model, names={"EEG": "EEG_C4"}).table)
+    known = write_channels(tmp_path / "known.edf", ["EEG", "F3-M2"])
+    assert score(known, model=model).night["channels"] == {"EEG_F3": "F3-M2"}

@@ -13,7 +13,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, contextmanager
@@ -125,7 +125,7 @@ def score_nights(
     waiting = {to: path for to, path in files.items() if to not in done}
     jobs = min(jobs or _cores(), max(1, len(waiting)))
 
-    def outcomes() -> Iterator[Outcome]:
+    def outcomes() -> Generator[Outcome, None, None]:
         yield from (Outcome(files[to], said_done(to)) for to in sorted(done))
         if jobs > 1:
             yield from _side_by_side(waiting, order=order, jobs=jobs)

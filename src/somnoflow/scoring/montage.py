@@ -8,13 +8,16 @@ What is decided here:
 - Where a channel of a model is not there, and none of the same kind that it reads either, another
   one of that kind stands in for it: each channel is scaled by its own night. Where there is no EEG,
   an EOG does, which sees the same waves from the front of the head.
+- A label such as `EEG` names no place on the head, and is no channel of a cohort. To score a night
+  it is used where nothing else is there, as the channel that the model reads, and a remark says so.
 - Nothing stands in for a muscle, a heart or a breath; models leave out what is absent.
 - EEG and EOG that are sampled below 64 Hz are not used: spindles reach up to 16 Hz, and a recorder
   blurs what lies near half of its rate.
 """
 
+import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import get_args
 
 from somnoflow.config.dataset import Reading
@@ -40,10 +43,13 @@ class Montage:
         model says is the mean over the ways.
     remarks
         What is not as the model was trained.
+    names
+        Labels that are to be read as a channel, beside those that are known.
     """
 
     ways: tuple[tuple[str, ...], ...]
     remarks: tuple[str, ...]
+    names: Mapping[str, Channel] = field(default_factory=dict)
 
     @property
     def channels(self) -> tuple[str, ...]:
@@ -104,9 +110,28 @@ def choose_montage(
         montage = _of_one(wanted[0], there=usable, vote=vote)
     else:
         montage = _of_several(wanted, there=there, allowed=allowed)
-    if not set(montage.channels) & set(there):
+    if set(montage.channels) & set(there):
+        return montage
+    unplaced = _find_unplaced(wanted, source=source) if allowed is None else None
+    if unplaced is None:
         raise _nothing(wanted, source=source, problems=problems, allowed=allowed)
-    return montage
+    label, name = unplaced
+    remark = (
+        f"'{label}' names no place on the head; it is taken for {name}, which the model reads. Say "
+        f"what it is with --map '{label}=CHANNEL'"
+    )
+    return Montage((tuple(wanted),), (remark,), {label: name})
+
+
+def _find_unplaced(wanted: Sequence[str], *, source: SourceRecording) -> tuple[str, Channel] | None:
+    """Find a label that tells its kind alone, and the channel of the model to take it for."""
+    for channel in get_args(Channel):
+        for kind in STAND_INS.get(modality_of(channel), ()) if channel in wanted else ():
+            for signal in source.signals:
+                plain = re.match(rf"{kind}(?![a-z])", signal.label, re.IGNORECASE)
+                if plain and signal.sampling_rate >= LOWEST_RATE:
+                    return signal.label, channel
+    return None
 
 
 def _of_one(wanted: str, *, there: Sequence[str], vote: bool) -> Montage:

@@ -121,7 +121,9 @@ class Scorer:
         signals = signals_for(
             montage.channels, sampling_rate=self.signals.sampling_rate, like=self.signals
         )
-        cut = cut_night(source, recording=recording, reading=self.choice.reading, signals=signals)
+        known = self.choice.reading
+        reading = known.model_copy(update={"channels": {**known.channels, **montage.names}})
+        cut = cut_night(source, recording=recording, reading=reading, signals=signals)
         return Given(montage, cut)
 
     def score(self, given: "Given") -> Hypnogram:
