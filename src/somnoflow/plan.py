@@ -29,6 +29,7 @@ from somnoflow.config.heads import HeadSlice, Linear, ProbeName
 from somnoflow.config.index import IndexSlice
 from somnoflow.config.parse import ParseSlice
 from somnoflow.config.pretrain import BASE, PretrainSlice, Recipe
+from somnoflow.config.report import ReportSlice
 from somnoflow.config.root import Config, read_config, resolve_folder
 from somnoflow.config.score import ScoreSlice
 from somnoflow.config.simulate import SimulateSlice
@@ -128,7 +129,7 @@ class Plan:
             "evaluate": lambda _: self.config.evaluate,
             "evaluate_events": lambda _: self.config.evaluate,
             "evaluate_ablation": lambda _: self.config.evaluate,
-            "report": lambda _: self.config.report,
+            "report": self._report,
         }
 
     def code(self, rule: str) -> str:
@@ -696,6 +697,9 @@ class Plan:
                 for encoder, recipe in recipes.items()
             },
         )
+
+    def _report(self, _: Wildcards) -> ReportSlice:
+        return ReportSlice(**dict(self.config.report), signals=self.config.signals)
 
     def _bundle(self, wildcards: Wildcards) -> BundleSlice:
         row = _row(wildcards)

@@ -22,7 +22,8 @@ from somnoflow.commands.evaluate import evaluate
 from somnoflow.commands.report import report
 from somnoflow.config.compare import CompareSlice
 from somnoflow.config.evaluate import Evaluate
-from somnoflow.config.report import Report
+from somnoflow.config.report import ReportSlice
+from somnoflow.config.signals import Signals
 from somnoflow.evaluate.confusion import PROBABILITIES
 from somnoflow.fingerprint import closure, data_files
 from somnoflow.io.digest import sha256_file
@@ -85,7 +86,9 @@ class Results:
 
     def page(self, *, hypnograms=1, quality_recordings=2, **cfg):
         path = self.folder / "report.html"
-        cfg = Report(hypnograms=hypnograms, quality_recordings=quality_recordings, **cfg)
+        cfg = ReportSlice(
+            hypnograms=hypnograms, quality_recordings=quality_recordings, signals=Signals(), **cfg
+        )
         report(
             **self.inputs, comparison=self.compare(), page=path,
             contents=self.folder / "contents.json", cfg=cfg,
@@ -385,7 +388,8 @@ def test_page_is_whole_and_navigable(page):
     assert inside <= set(reader.ids)
     sections = (
         "summary", "comparison", "cohort", "rejected", "channels", "quality", "split", "results",
-        "labels", "hypnograms", "explanations", "training", "provenance", "versions", "reading",
+        "labels", "hypnograms", "explanations", "training", "methods", "deviations", "provenance",
+        "versions", "reading",
     )  # fmt: skip
     for section in sections:
         assert f"#{section}" in reader.links
@@ -460,7 +464,7 @@ def test_every_picture_has_a_text(page):
 def test_simulated_is_said_on_top_and_in_each_caption(page, tmp_path):
     assert "SIMULATED DATA: these numbers say nothing about real nights" in page
     sections = [page.index(f'id="{name}"') for name in ("summary", "rejected", "results",
-                                                        "provenance")]  # fmt: skip
+                                                        "methods")]  # fmt: skip
     shown = page[sections[0] : sections[1]] + page[sections[2] : sections[3]]
     captions = re.findall(r"<figcaption>(.*?)</figcaption>", shown, flags=re.DOTALL)
     # 14 pictures, headline, four of the comparison, recordings, three per model

@@ -2,7 +2,7 @@
 
 import logging
 
-from somnoflow.config.report import Report
+from somnoflow.config.report import ReportSlice
 from somnoflow.entry import Input, Inputs, Output, command
 from somnoflow.io.atomic import write_json
 from somnoflow.report.ablation_section import read_ablations
@@ -36,7 +36,7 @@ def report(
     comparison: Input,
     page: Output,
     contents: Output,
-    cfg: Report,
+    cfg: ReportSlice,
 ) -> None:
     """Write the report: one HTML page with everything a reader needs to judge the results.
 
@@ -77,7 +77,7 @@ def report(
         JSON with the SHA-256 of each figure (SVG) and table (CSV) of the page, which are written
         into the folders `figures` and `tables` beside it.
     cfg
-        Section `report` of the configuration.
+        Sections `report` and `signals` of the configuration.
     """
     files = Files()
     text = render(

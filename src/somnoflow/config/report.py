@@ -3,6 +3,7 @@
 from pydantic import Field
 
 from somnoflow.config.base import Section
+from somnoflow.config.signals import Signals
 
 
 class Report(Section):
@@ -19,3 +20,9 @@ class Report(Section):
         "the largest share of unusable epochs, the others at even steps of rank down to the best; "
         "all where there are fewer.",
     )
+
+
+class ReportSlice(Report):
+    """What the report job needs: its section, and how signals were filtered for its methods."""
+
+    signals: Signals

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import polars as pl
 
-from somnoflow.config.report import Report
+from somnoflow.config.report import ReportSlice
 from somnoflow.report.ablation_section import HOW_TO as HOW_TO_ABLATE
 from somnoflow.report.ablation_section import Ablated, ablation_panels
 from somnoflow.report.calibration_section import HOW_TO as HOW_TO_CALIBRATE
@@ -51,6 +51,7 @@ from somnoflow.report.figures import (
 from somnoflow.report.files import Files
 from somnoflow.report.label_curves import LabelEfficiency
 from somnoflow.report.label_section import HOW_TO, label_panels, notes, sizes_tables
+from somnoflow.report.methods_section import deviations_table, human_sentence, methods_text
 from somnoflow.report.modality_section import modality_panels
 from somnoflow.report.naming import MAJORITY, STAGING, SYNTHSLEEPNET, ModelName, anchored
 from somnoflow.report.nights import choose_models, choose_recordings, nights
@@ -85,7 +86,7 @@ def render(
     explained: list[Explained],
     runs: list[Run],
     files: Files,
-    cfg: Report,
+    cfg: ReportSlice,
 ) -> str:
     """Write the page.
 
@@ -116,7 +117,7 @@ def render(
     files
         Takes each figure and table, to which the page links.
     cfg
-        Title and number of pictures.
+        Title and number of pictures, and how signals were filtered.
     """
     staging = [model for model in models if model.name.task == STAGING]
     # A constant answer has no hypnogram worth a picture.
@@ -138,6 +139,7 @@ def render(
         facts=facts(cohort, models, efficiency),
         warnings=warnings(cohort, quality, models, runs),
         headline=headline(staging, simulated=cohort.simulated, external=cohort.external_datasets),
+        humans=human_sentence(),
         f1_picture=f1_picture(answering, simulated=cohort.simulated),
         comparison=comparison_panels(comparison),
         comparison_how_to=HOW_TO_COMPARE,
@@ -190,6 +192,8 @@ def render(
         pretraining=training_pictures(_of_encoders(trained), simulated=cohort.simulated),
         training=training_pictures(_of_models(trained), simulated=cohort.simulated),
         untrained=[one.title for one in trained if not _drawable(one)],
+        methods=methods_text(cohort=cohort, models=models, runs=runs, cfg=cfg),
+        deviations=deviations_table(models),
         provenance=provenance_table(runs),
         versions=versions_table(runs),
     )
