@@ -4,7 +4,8 @@ A simulated night of some hours. `somnoflow score` runs in a fresh process each 
 alone and with a folder of four, which tells what each further night takes; YASA's stager
 (the same EEG; with EOG and EMG; both read by MNE) in a fresh process too, cold, and a second time
 in the same process, warm. All in turn, again and again; the table has medians. The models have
-their published sizes and random weights, which take as long as trained ones.
+their published sizes and random weights, which take as long as trained ones; the shipped bundle is
+the one that `somnoflow score` takes by itself, once as CSV and once with all exports and the page.
 
 Then ways to compute NeuroNet with a Mamba head: seconds for the night's epochs, once they are read,
 and the share of epochs that get the same stage as in float32. There the encoder is random and the
@@ -28,7 +29,14 @@ from pathlib import Path
 from measuring import Cost, run, table
 
 HERE = Path(__file__).parent
-MODELS = ("deepsleepnet", "tinysleepnet", "seresnet_bilstm")
+# Options of `somnoflow score`; None: the bundle that comes with the package.
+WRITTEN: dict[str, tuple[str | None, list[str]]] = {
+    "deepsleepnet": ("deepsleepnet", ["--formats", "csv"]),
+    "tinysleepnet": ("tinysleepnet", ["--formats", "csv"]),
+    "seresnet_bilstm": ("seresnet_bilstm", ["--formats", "csv"]),
+    "shipped bundle": (None, ["--formats", "csv"]),
+    "shipped bundle, all files": (None, []),
+}
 SIGNALS = {"EEG": ["EEG C4-M1"], "EEG, EOG, EMG": ["EEG C4-M1", "EOG E1-M2", "EMG Chin"]}
 WAYS = ("float32", "batch 32", "batch 512", "malloc as it is", "folded norms", "int8", "bfloat16")
 # In a folder, to see what a night costs beside the start.
@@ -78,7 +86,7 @@ def compare_nights(folder: Path, options: argparse.Namespace) -> str:
     """Score the night by all models and by YASA, in turn; give the table."""
     found: dict[str, list[Cost]] = {}
     for number in range(options.repeats):
-        for model in MODELS:
+        for model in WRITTEN:
             one, many = (
                 score(model, nights=nights, to=folder / f"{model}{number}-{nights.name}")
                 for nights in (folder / "night.edf", folder / "nights")
@@ -109,8 +117,10 @@ def compare_nights(folder: Path, options: argparse.Namespace) -> str:
 
 def score(model: str, *, nights: Path, to: Path) -> Cost:
     """Score a night, or a folder of them, in a fresh process."""
-    command = [sys.executable, "-c", SCORE, "score", str(nights), "--out", str(to)]
-    command += ["--model", str(to.parent / f"{model}.safetensors")]
+    command = [sys.executable, "-c", SCORE, "score", str(nights), "--out", str(to), "--jobs", "1"]
+    weights, more = WRITTEN[model]
+    command += [*(["--model", str(to.parent / f"{weights}.safetensors")] if weights else []), *more]
+    # In one process, as a night alone is: what a further night costs is to be seen.
     return run(command, folder=to.parent)[0]
 
 
