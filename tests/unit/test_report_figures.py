@@ -5,14 +5,17 @@ import re
 import numpy as np
 import polars as pl
 import pytest
-from tests.unit.test_report import drawing, scores
+from matplotlib.figure import Figure
+from tests.unit.test_report import drawing, night, scores
 
 from somnoflow.evaluate.confusion import count_test_epochs
 from somnoflow.report.comparison_section import SCHEMA
+from somnoflow.report.explanation_figure import envelope
+from somnoflow.report.figures import _steps, draw_dots, hypnogram, make_picture
 from somnoflow.report.naming import ModelName, Source
 from somnoflow.report.size_figure import LINE, draw_sizes, spread_out
 from somnoflow.report.sources import Cohort, Model
-from somnoflow.report.stacked_night import MAX_MODELS, stacked_night
+from somnoflow.report.stacked_night import MAX_MODELS, draw_stacked, stacked_night
 
 SYSTEMS = ("neuronet", "tinysleepnet", "majority")
 
@@ -92,9 +95,9 @@ def cohort():
 
 
 def test_the_night_of_median_agreement_is_stacked(models):
-    night = stacked_night(models[:3], cohort())
-    assert night.rule.startswith("s2n1 of subject sim/s2: of 5 test recordings the one with the")
-    picture = night.picture
+    made = stacked_night(models[:3], cohort())
+    assert made.rule.startswith("s2n1 of subject sim/s2: of 5 test recordings the one with the")
+    picture = made.picture
     assert picture.simulated == "simulated"
     svg = drawing({"src": picture.uri})
     dots = re.findall(r'<path d="([^"]*)"[^>]*stroke: #d7191c', svg)
@@ -109,11 +112,46 @@ def test_the_night_of_median_agreement_is_stacked(models):
 
 
 def test_many_models_are_chosen_by_rank_and_it_is_said(models):
-    night = stacked_night(models, cohort())
-    assert f"{MAX_MODELS} of {MAX_MODELS + 2} models are drawn, at even steps of rank" in night.rule
-    assert night.picture.alt.count("error") == MAX_MODELS
-    assert models[0].name.title in night.picture.alt
-    assert models[-1].name.title in night.picture.alt
+    made = stacked_night(models, cohort())
+    assert f"{MAX_MODELS} of {MAX_MODELS + 2} models are drawn, at even steps of rank" in made.rule
+    assert made.picture.alt.count("error") == MAX_MODELS
+    assert models[0].name.title in made.picture.alt
+    assert models[-1].name.title in made.picture.alt
+
+
+def test_lines_are_small_and_rounding_does_not_add_up():
+    places = np.cumsum(np.random.default_rng(0).uniform(0.11, 0.19, 500))
+    path = "".join(f"{'L' if k else 'M'} {x:.6f} 7.25 \n" for k, x in enumerate(places))
+    short = _steps(path)
+    assert len(short) < len(path) / 3
+    first, steps = re.fullmatch(r"M([\d.]+) 7.2l(.*)", short).groups()
+    walked = float(first) + np.cumsum([float(x) for x in steps.split()[::2]])
+    assert walked == pytest.approx(places[1:], abs=0.051)
+    assert _steps("M 1.0 2.0 L 0.5 2.0 z M 3.0 1.0 L 3.0 1.0") == "M1 2l-.5 0zM3 1l0 0"
+
+
+def test_a_drawing_with_curves_keeps_them():
+    figure = Figure(figsize=(1, 1))
+    figure.add_axes((0, 0, 1, 1)).plot([0.5], [0.5], "o")
+    svg = drawing({"src": make_picture(figure, alt="", caption="", simulated="").uri})
+    assert re.search(r'd="M [-\d. ]+\nC ', svg)
+    assert "<g id=" not in svg
+
+
+def test_pictures_of_whole_nights_stay_small():
+    rng = np.random.default_rng(2)
+    epochs = scores(rng, night(rng, 960), "sim/s0", 0, 0.6)
+    one = hypnogram(epochs, recording="s0", model="m", simulated="")
+    stack = draw_stacked(dict.fromkeys("abcdefghijkl", epochs), recording="s0", simulated="")
+    dots = Figure(figsize=(5, 5))
+    draw_dots(dots.add_subplot(), *rng.normal(0, 1, (2, 4000)), colour="#000000", size=3)
+    cloud = make_picture(dots, alt="", caption="", simulated="")
+    trace = Figure(figsize=(10, 2))
+    trace.add_subplot().plot(*envelope(rng.normal(0, 1, 3000), columns=360))
+    line = make_picture(trace, alt="", caption="", simulated="")
+    sizes = [len(picture.uri) / 1000 for picture in (one, stack, cloud, line)]
+    # In kB, as measured, with a tenth to spare.
+    assert (np.array(sizes) < [51, 250, 80, 19.5]).all(), sizes
 
 
 def test_no_predictions_no_stack():

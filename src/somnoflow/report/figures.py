@@ -38,11 +38,17 @@ LOSSES = {
     "train_loss": ("training", "#0072B2", "-"),
     "val_loss": ("validation", "#D55E00", "--"),
 }
-# Coordinates are cut to a hundredth of a point, which halves a drawing; scales of transforms
-# keep their decimals, or pictures in it would come out too narrow.
+# What keeps a drawing small. Lines are given by steps of a tenth of a point, other coordinates by a
+# hundredth; scales of transforms keep their decimals, or pictures in it would come out too narrow.
+# Nothing refers to the names of groups, and the font is named once.
 DRAWN = re.compile(r"<(?:path|use) [^>]*")
-COORDINATES = re.compile(r"\b[dxy]=\"[^\"]*\"")
+COORDINATES = re.compile(r"\b([dxy])=\"([^\"]*)\"")
 LONG_DECIMALS = re.compile(r"(\.\d\d)\d+")
+LINES = re.compile(r"[MLz\d\s.-]+")
+STEPS = 10
+NAMED_GROUP = re.compile(r'<g id="[^"]*"')
+INDENT = re.compile(r"\n\s+")
+FONT = re.compile(r" ?font-family: ([^;\"]*);")
 STYLE: dict[str, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "somnoflow",
@@ -82,6 +88,9 @@ def make_picture(figure: Figure, *, alt: str, caption: str, simulated: str) -> P
     # The page is HTML: the prolog and the address of the DTD have no use in it.
     svg = buffer.getvalue()
     svg = DRAWN.sub(_shorten, svg[svg.index("<svg") :])
+    svg = INDENT.sub("\n", NAMED_GROUP.sub("<g", svg))
+    if font := FONT.search(svg):
+        svg = FONT.sub("", svg).replace("<svg", f'<svg style="font-family: {font[1]}"', 1)
     width, height = (round(96 * inches) for inches in figure.get_size_inches())
     return Picture(
         uri="data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode(),
@@ -94,7 +103,41 @@ def make_picture(figure: Figure, *, alt: str, caption: str, simulated: str) -> P
 
 
 def _shorten(tag: re.Match[str]) -> str:
-    return COORDINATES.sub(lambda found: LONG_DECIMALS.sub(r"\1", found[0]), tag[0])
+    return COORDINATES.sub(_shorten_coordinates, tag[0])
+
+
+def _shorten_coordinates(found: re.Match[str]) -> str:
+    name, text = found.groups()
+    if name == "d" and LINES.fullmatch(text):
+        return f'd="{_steps(text)}"'
+    return LONG_DECIMALS.sub(r"\1", found[0])
+
+
+def _steps(path: str) -> str:
+    """Write straight lines as steps from point to point; rounding does not add up."""
+    words = iter(path.split())
+    parts: list[str] = []
+    x = y = 0
+    letter = ""
+    for word in words:
+        if word == "z":
+            parts.append("z")
+            letter = word
+            continue
+        own, letter = letter, word
+        to_x, to_y = (round(STEPS * float(next(words))) for _ in "xy")
+        if word == "M":
+            parts.append(f"M{_number(to_x)} {_number(to_y)}")
+        else:
+            start = " " if own == "L" else "l"
+            parts.append(f"{start}{_number(to_x - x)} {_number(to_y - y)}")
+        x, y = to_x, to_y
+    return "".join(parts)
+
+
+def _number(steps: int) -> str:
+    text = f"{steps / STEPS:g}"
+    return text.replace("0.", ".", 1) if text.startswith(("0.", "-0.")) else text
 
 
 @matplotlib.rc_context(STYLE)
