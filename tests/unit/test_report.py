@@ -477,8 +477,8 @@ def test_simulated_is_said_on_top_and_in_each_caption(page, tmp_path):
                                                         "methods")]  # fmt: skip
     shown = page[sections[0] : sections[1]] + page[sections[2] : sections[3]]
     captions = re.findall(r"<figcaption>(.*?)</figcaption>", shown, flags=re.DOTALL)
-    # 14 pictures, headline, four of the comparison, recordings, three per model
-    assert len(captions) == 14 + 1 + 4 + 1 + 6
+    # 14 pictures, headline, four of the comparison, recordings, three per model, kappas
+    assert len(captions) == 14 + 1 + 4 + 1 + 6 + 1
     data = page[page.index('id="channels"') : page.index('id="split"')]
     # Remarks, channels, labels not used, each channel; shares, two pictures
     assert data.count("<figcaption>") == data.count('class="badge">simulated<') == 4 + 3
@@ -682,6 +682,21 @@ def test_hypnograms_are_spread_from_worst_to_best(results, page):
     assert nights.count("<img") == 1 + 4
     none = results.page(hypnograms=0)
     assert "the configuration asks for none" in none
+
+
+def test_every_test_recording_is_listed_worst_first_with_a_link_to_its_night(results):
+    text = results.page(hypnograms=2)
+    part = text[text.index('<section id="recordings"') : text.index('<section id="calibration"')]
+    reader = Reader(part)
+    table = pl.read_csv(results.folder / "tables/kappa-of-each-test-recording.csv")
+    assert table.columns == ["Recording", "Subject", "Mean", *TITLES]
+    assert table["Mean"].to_list() == sorted(table["Mean"])
+    assert table["Mean"].to_numpy() == pytest.approx(
+        table.select(TITLES).mean_horizontal().to_numpy(), abs=0.001
+    )
+    rows = [link for link in reader.links if link.startswith("#night-")]
+    assert len(rows) == 2
+    assert {link[1:] for link in rows} <= set(Reader(text).ids)
 
 
 def test_errors_in_a_caption_are_those_of_the_confusion_matrix(results, page):

@@ -13,7 +13,15 @@ import polars as pl
 
 from somnoflow.config.report import ReportSlice
 from somnoflow.report.data_sections import leaks
-from somnoflow.report.naming import BASE, STAGER, TASK_WORDS, UNIMODAL, YASA, encoder_words
+from somnoflow.report.naming import (
+    BASE,
+    NO_CHANNEL,
+    STAGER,
+    TASK_WORDS,
+    UNIMODAL,
+    YASA,
+    encoder_words,
+)
 from somnoflow.report.sources import Cohort, Model, Run
 from somnoflow.report.tables import Table, make_table, plural
 
@@ -173,11 +181,13 @@ def _models(models: Sequence[Model], runs: Sequence[Run], cite: _Citations) -> s
             *([plural(options["passes"], "pass").replace("passs", "passes")]
               if "passes" in options else []),
         ]  # fmt: skip
-        reads = dict.fromkeys(model.name.source.channel for model in own)
+        channels = dict.fromkeys(model.name.source.channel for model in own)
+        reads = [name for name in channels if name != NO_CHANNEL]
         words = dict.fromkeys(model.name.words for model in own)
         said.append(
             f"{encoder_words(encoder)}{cite(known)}"
-            f"{' (' + ', '.join(size) + ')' if size else ''} on {_list(list(reads))}: "
+            f"{' (' + ', '.join(size) + ')' if size else ''}"
+            f"{' on ' + _list(reads) if reads else ''}: "
             f"{'; '.join(words)}"
         )
     tasks = [TASK_WORDS[task] for task in dict.fromkeys(model.name.task for model in models)]

@@ -8,11 +8,13 @@ import polars as pl
 from somnoflow.evaluate.confusion import agreement, scan_test_epochs
 from somnoflow.evaluate.predictions import RECORDING_KEY
 from somnoflow.report.figures import Picture, hypnogram
+from somnoflow.report.naming import anchored
 from somnoflow.report.results import spread, spread_rule
 from somnoflow.report.sources import Cohort, Model
-from somnoflow.report.tables import plural, score
+from somnoflow.report.tables import Table, make_table, plural, score
 
 MAX_MODELS = 3
+MAX_COLUMNS = 12
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,7 @@ class Night:
     """The hypnograms of one recording by some models."""
 
     title: str
+    anchor: str
     pictures: list[Picture]
 
 
@@ -66,6 +69,58 @@ def choose_recordings(models: list[Model], wanted: int) -> tuple[pl.DataFrame, s
     )
 
 
+def anchor_of(key: tuple[str, ...]) -> str:
+    """Give the id of a recording's hypnograms on the page."""
+    return "night-" + anchored("-".join(key))
+
+
+def recordings_table(models: list[Model], drawn: pl.DataFrame, *, simulated: str) -> Table | None:
+    """Put each test recording's kappa by each model into one table, the worst recording first.
+
+    Parameters
+    ----------
+    models
+        Models of stages; of many at most `MAX_COLUMNS` have a column, the mean is over all.
+    drawn
+        Key columns of the recordings whose hypnograms are drawn, to which the table links.
+    simulated
+        Badge of the caption.
+
+    Returns
+    -------
+    Table or None
+        None without predictions.
+    """
+    counted = {m.name: m.counted for m in models if m.counted is not None}
+    if not counted:
+        return None
+    kappas = {
+        name: dict(zip(c.table.select(RECORDING_KEY).rows(), agreement(c.confusion).kappa.tolist(),
+                       strict=True))
+        for name, c in counted.items()
+    }  # fmt: skip
+    ranked, _ = choose_recordings(models, sum(len(one) for one in kappas.values()))
+    shown = [m.name for m in spread([m for m in models if m.name in counted], MAX_COLUMNS)]
+    pictured = set(drawn.select(RECORDING_KEY).rows())
+    titles = [name.title for name in shown]
+    rows = [
+        [key[2], key[1], score(mean), *(score(kappas[name].get(key)) for name in shown)]
+        for *key_, mean in ranked.select(*RECORDING_KEY, "kappa").rows()
+        for key in (tuple(key_),)
+    ]
+    keys = ranked.select(RECORDING_KEY).rows()
+    return make_table(
+        f"Kappa of {plural(len(rows), 'test recording')} by each model, the recording with the "
+        f"lowest mean first.{spread_rule(len(shown), len(counted))} A name that is a link leads to "
+        "the hypnograms; accuracy and macro F1 are in the tables of each model.",
+        columns=["Recording", "Subject", "Mean", *titles],
+        numeric=["Mean", *titles],
+        rows=rows,
+        simulated=simulated,
+        links=[(anchor_of(key), "/".join(key)) if key in pictured else None for key in keys],
+    )
+
+
 def choose_models(models: list[Model]) -> tuple[list[Model], str]:
     """Choose the models whose hypnograms are drawn, and say how; all where they are few."""
     predicted = [model for model in models if model.predictions]
@@ -93,6 +148,10 @@ def nights(models: list[Model], chosen: pl.DataFrame, cohort: Cohort) -> list[Ni
                 )
     kappas = dict(zip(drawn, chosen["kappa"].to_list(), strict=True))
     return [
-        Night(f"{key[2]} (subject {key[1]}; mean kappa {score(kappas[key])})", pictures)
+        Night(
+            f"{key[2]} (subject {key[1]}; mean kappa {score(kappas[key])})",
+            anchor_of(key),
+            pictures,
+        )
         for key, pictures in drawn.items()
     ]

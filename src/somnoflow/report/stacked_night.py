@@ -124,7 +124,8 @@ def draw_stacked(models: dict[str, pl.DataFrame], *, recording: str, simulated: 
     for axes in (upper, *others):
         axes.tick_params(axis="y", labelsize=6)
     others[-1].set(xlabel="hours from the first epoch")
-    others[-1].margins(x=0)
+    ends = [begins[title] - first + len(true) for title, (true, *_) in nights.items()]
+    upper.set_xlim(0, max(ends) * EPOCH_SECONDS / 3600)
     return make_picture(
         figure,
         alt=f"Hypnograms of {recording}: the expert's on top, below it those of "
