@@ -74,7 +74,7 @@ def anchor_of(key: tuple[str, ...]) -> str:
     return "night-" + anchored("-".join(key))
 
 
-def recordings_table(models: list[Model], drawn: pl.DataFrame, *, simulated: str) -> Table | None:
+def kappa_table(models: list[Model], drawn: pl.DataFrame, *, simulated: str) -> Table | None:
     """Put each test recording's kappa by each model into one table, the worst recording first.
 
     Parameters
@@ -103,12 +103,11 @@ def recordings_table(models: list[Model], drawn: pl.DataFrame, *, simulated: str
     shown = [m.name for m in spread([m for m in models if m.name in counted], MAX_COLUMNS)]
     pictured = set(drawn.select(RECORDING_KEY).rows())
     titles = [name.title for name in shown]
+    keys = ranked.select(RECORDING_KEY).rows()
     rows = [
         [key[2], key[1], score(mean), *(score(kappas[name].get(key)) for name in shown)]
-        for *key_, mean in ranked.select(*RECORDING_KEY, "kappa").rows()
-        for key in (tuple(key_),)
+        for key, mean in zip(keys, ranked["kappa"], strict=True)
     ]
-    keys = ranked.select(RECORDING_KEY).rows()
     return make_table(
         f"Kappa of {plural(len(rows), 'test recording')} by each model, the recording with the "
         f"lowest mean first.{spread_rule(len(shown), len(counted))} A name that is a link leads to "

@@ -54,8 +54,7 @@ from somnoflow.report.label_section import HOW_TO, label_panels, notes, sizes_ta
 from somnoflow.report.methods_section import deviations_table, human_sentence, methods_text
 from somnoflow.report.modality_section import modality_panels
 from somnoflow.report.naming import MAJORITY, STAGING, SYNTHSLEEPNET, ModelName, anchored
-from somnoflow.report.nights import choose_models, choose_recordings, nights
-from somnoflow.report.nights import recordings_table as test_recordings_table
+from somnoflow.report.nights import choose_models, choose_recordings, kappa_table, nights
 from somnoflow.report.origin import provenance_table, versions_table
 from somnoflow.report.projection_section import HOW_TO_READ, Projection, projection_panels
 from somnoflow.report.quality import choose_worst, draw_nights, poor_recordings, share_table
@@ -168,7 +167,7 @@ def render(
         split_leaks=leaks(cohort),
         external=external_sentence(cohort),
         model_sections=model_sections(staging, simulated=cohort.simulated),
-        test_recordings=test_recordings_table(answering, chosen, simulated=cohort.simulated),
+        test_recordings=kappa_table(answering, chosen, simulated=cohort.simulated),
         variants=variant_table(compared, known=known, simulated=cohort.simulated),
         variant_sentences=hybrid_sentences(compared, known=known, simulated=cohort.simulated),
         calibrations=calibration_panels(calibrated, models, simulated=cohort.simulated),
