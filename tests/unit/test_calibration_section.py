@@ -104,7 +104,9 @@ def test_the_best_few_are_drawn_and_all_are_in_the_table(tmp_path):
     names = [f"neuronet/EEG_C4/{method}" for method in METHODS]
     found = read_calibrations(write(tmp_path, *names, "majority/none/constant"))
     macro = dict(zip(METHODS, (0.5, 0.9, 0.8, 0.7, 0.6), strict=True))
-    (panel,) = calibration_panels(found, judged(macro), simulated="")
+    of_events = ModelName(Source("synthsleepnet", "all"), "linear", task="apnea")
+    models = [*judged(macro), Model(of_events, {"pooled": {"auprc": 0.4}}, [], None)]
+    (panel,) = calibration_panels(found, models, simulated="")
     assert panel.sentences[0].startswith("NeuroNet, EEG_C4: frozen, LSTM context: of the")
     assert len(panel.tables[0].rows) == len(panel.tables[1].rows) == len(METHODS) + 1
     assert f"The {MAX_DRAWN} of 5 models with the highest macro F1" in panel.picture.caption

@@ -11,6 +11,7 @@ from somnoflow.config.signals import Signals
 from somnoflow.report.methods_section import (
     DEVIATIONS,
     HUMANS,
+    PER_NIGHT,
     REFERENCES,
     deviations_table,
     human_sentence,
@@ -118,8 +119,10 @@ def test_deviations_are_those_of_the_systems_of_the_run():
 def test_humans_stand_beside_with_their_source():
     told = human_sentence()
     assert told.startswith("Humans on other nights")
-    for row in pl.read_csv(HUMANS, separator="\t", infer_schema=False).to_dicts():
-        assert f"{row['kappa']} ({row['dataset']}, {row['nights']} nights)" in told
+    rows = pl.read_csv(HUMANS, separator="\t").filter(measure=PER_NIGHT).to_dicts()
+    assert [row["cohort"] for row in rows] == ["DOD-H", "DOD-O"]
+    for row in rows:
+        assert f"{row['kappa']:.2f} ({row['cohort']}, {row['nights']} nights)" in told
         assert row["source"] in told
 
 

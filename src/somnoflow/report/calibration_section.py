@@ -105,7 +105,7 @@ def choose(found: Sequence[Calibrated], models: Sequence[Model]) -> tuple[list[C
     reached = {
         model.name: model.metrics["pooled"]["macro_f1"] or 0.0
         for model in models
-        if model.metrics is not None
+        if model.metrics is not None and model.name.task == STAGING
     }
     answering = [one for one in found if one.name.source.encoder != MAJORITY]
     best = sorted(answering, key=lambda one: -reached.get(one.name, 0.0))[:MAX_DRAWN]

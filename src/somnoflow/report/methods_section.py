@@ -27,7 +27,8 @@ from somnoflow.report.tables import Table, make_table, plural
 
 REFERENCES = Path(__file__).with_name("references.tsv")
 DEVIATIONS = Path(__file__).with_name("deviations.tsv")
-HUMANS = Path(__file__).with_name("humans.tsv")
+HUMANS = Path(__file__).with_name("human_agreement.tsv")
+PER_NIGHT = "consensus of the others, per night"
 # Deviations of what stands on an encoder, whichever it is.
 HEADS = "heads"
 SCALINGS = {"robust_z": "its median and interquartile range"}
@@ -276,9 +277,9 @@ def deviations_table(models: Sequence[Model]) -> Table | None:
 
 def human_sentence() -> str:
     """Say how well experts agree with each other, on other nights than those of this run."""
-    rows = _read(HUMANS)
+    rows = [row for row in _read(HUMANS) if row["measure"] == PER_NIGHT]
     told = ", ".join(
-        f"{float(row['kappa']):.2f} ({row['dataset']}, {row['nights']} nights)" for row in rows
+        f"{float(row['kappa']):.2f} ({row['cohort']}, {row['nights']} nights)" for row in rows
     )
     return (
         "Humans on other nights, for orientation: each of "
