@@ -54,6 +54,6 @@ def test_features_through_the_bundle_are_those_of_the_recorded_samples(real_data
         np.testing.assert_allclose(found[name], wanted[name], rtol=0.002, err_msg=name)
     for name in SHAPE[:2]:  # the gain is the night's own
         ratio = found[name] / wanted[name]
-        np.testing.assert_allclose(ratio, ratio[0], rtol=0.001, err_msg=name)
+        np.testing.assert_allclose(ratio, ratio[0], rtol=0.003, err_msg=name)
     for name in SHAPE[2:4]:
         np.testing.assert_allclose(found[name], wanted[name], atol=0.01, err_msg=name)
