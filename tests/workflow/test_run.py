@@ -13,7 +13,7 @@ from tests.workflow.project import Project
 pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("tiny")]
 
 RESULTS = "results/tiny"
-VOLATILE = ("run.json", "state.json", "index.html")
+VOLATILE = ("run.json", "state.json")
 NEURONET, FUSED = "neuronet/EEG_C4", "synthsleepnet/all"
 ENCODERS = (NEURONET, "unimodal/EEG", "unimodal/ECG", FUSED)
 YASA = "yasa/EEG_C4"
@@ -100,7 +100,7 @@ def artefacts(project: Project) -> dict[str, Path]:
         for path in results.rglob("*")
         if path.is_file()
         and path.relative_to(results).parts[0]
-        not in {"logs", "benchmarks", "resume", "tensorboard"}
+        not in {"logs", "benchmarks", "resume", "tensorboard", "report"}
         and path.name not in VOLATILE
     }
 
