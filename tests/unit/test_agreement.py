@@ -232,6 +232,9 @@ def test_numbers_need_somebody_to_explain_them(
     named = ("--names", "expert", "model")
     assert run(codes, other, "--labels", "ucddb", "-", *named) == 0
     said = capsys.readouterr().out
+    # Names that everybody knows mean the same beside a dataset's codes.
+    assert run(codes, other, "--labels", "ucddb", *named) == 0
+    assert capsys.readouterr().out == said
     assert "1.000" in said
     assert "expert | model" in said
 

@@ -95,10 +95,14 @@ def read_stages(path: Path, annotation: Annotation | None) -> Scoring:
 
 
 def stage_of(label: str, own: Mapping[str, StageName] | None = None) -> Stage | None:
-    """Give the stage that a label means; None where it is not known."""
+    """Give the stage that a label means; None where it is not known.
+
+    A dataset's `own` labels come first. Names that everybody knows mean the same beside them: an
+    expert's codes are compared with the table of a model. Numbers mean what the dataset says.
+    """
     name = (_NAMES if own is None else own).get(fold(label))
-    if name is None and own is not None and fold(label) in NO_STAGE:
-        name = "unscored"
+    if name is None and not label.strip().lstrip("-").isdecimal():
+        name = _NAMES.get(fold(label))
     return None if name is None else Stage.UNSCORED if name == "unscored" else Stage[name]
 
 

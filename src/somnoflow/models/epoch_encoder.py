@@ -12,10 +12,13 @@ class EpochEncoder(nn.Module):
         Hz.
     samples
         Samples T of an epoch.
+    small_steps
+        Whether it takes very many small steps, which one CPU thread does best.
     """
 
     sampling_rate: int
     samples: int
+    small_steps: bool = False
 
     @property
     def dimension(self) -> int:

@@ -45,6 +45,7 @@ class NightFeatures(EpochEncoder):
 
     sampling_rate = SAMPLING_RATE
     samples = SAMPLES
+    small_steps = True
 
     @property
     def dimension(self) -> int:

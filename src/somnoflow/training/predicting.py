@@ -1,7 +1,7 @@
 """Probabilities of the epochs of one recording, from their signals."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -39,17 +39,18 @@ def predict_rows(
     """
     if not len(rows):
         return np.empty((0, len(head.task.classes)), np.float32)
-    features = embed_rows(encoder, epochs, rows, batch_size=BATCH, device=device)
+    with _one_thread() if getattr(encoder, "small_steps", False) else nullcontext():
+        features = embed_rows(encoder, epochs, rows, batch_size=BATCH, device=device)
     with _one_thread():
         return head.predict_proba(features, run_starts(epochs.table[rows]), stride=stride)
 
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Compute a head by one CPU thread.
+    """Compute by one CPU thread what takes thousands of small steps, one after the other.
 
-    It takes thousands of small steps, one after the other: shared among threads they are no faster,
-    and on a machine that others use too each of them waits for the slower thread.
+    Shared among threads these are no faster, and on a machine that others use too each of them
+    waits for the slower thread.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
