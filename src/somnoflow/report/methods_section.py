@@ -179,9 +179,8 @@ def _models(models: Sequence[Model], runs: Sequence[Run], cite: _Citations) -> s
         options = recipes.get(encoder, {})
         size = [
             *([f"size {options['preset']}"] if "preset" in options else []),
-            *([plural(options["passes"], "pass").replace("passs", "passes")]
-              if "passes" in options else []),
-        ]  # fmt: skip
+            *([plural(options["passes"], "pass")] if "passes" in options else []),
+        ]
         channels = dict.fromkeys(model.name.source.channel for model in own)
         reads = [name for name in channels if name != NO_CHANNEL]
         words = dict.fromkeys(model.name.words for model in own)

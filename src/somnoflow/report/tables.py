@@ -155,5 +155,6 @@ def alike(name: str) -> pl.Expr:
 
 
 def plural(number: int, noun: str) -> str:
-    """Write a number with its noun: "1 subject", "2 subjects"."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+    """Write a number with its noun: "1 subject", "2 subjects", "2 passes"."""
+    ending = "" if number == 1 else "es" if noun.endswith("s") else "s"
+    return f"{number:,} {noun}{ending}"
