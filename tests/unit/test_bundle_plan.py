@@ -114,7 +114,7 @@ FUSED = {("synthsleepnet", "linear"), ("synthsleepnet", "lora-mamba2")}
         ({"supervised": {"tinysleepnet": {"passes": 9}}}, {("tinysleepnet", "published")}),
         ({"report": {"hypnograms": 1}}, set()),
     ],
-    ids=str,
+    ids=lambda value: str(value) if isinstance(value, dict) else "",
 )
 def test_how_a_model_is_trained_reaches_its_bundle_alone(
     changes: dict[str, Any], reached: set[tuple[str, str]]
