@@ -7,6 +7,7 @@ import matplotlib
 import numpy as np
 import polars as pl
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
 
 from somnoflow.report.figures import INK, STYLE, Picture, make_picture
 from somnoflow.report.label_figure import PALETTE
@@ -55,6 +56,10 @@ def draw_sizes(comparison: pl.DataFrame, *, simulated: str) -> Picture | None:
     right.set(xscale="log", xlabel="parameters that scoring an epoch needs",
               ylabel="macro F1")  # fmt: skip
     right.margins(x=0.08)
+    # Few plain numbers: where all sizes lie within a decade, powers of ten would run together.
+    right.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
+    right.xaxis.set_minor_locator(NullLocator())
+    right.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     right.tick_params(axis="y", length=0, labelleft=True)
     confidence = next((row["confidence"] for row in rows if row["confidence"]), 0)
     said = "; ".join(
