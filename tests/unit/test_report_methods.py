@@ -61,7 +61,7 @@ def test_the_text_says_what_the_run_says():
         "2 recordings of 2 subjects (lab; 15.0 hours, 1,700 epochs of 30 s",
         "All recordings are simulated.", "Channels: EEG_C4 and ECG.",
         "(EEG 0.5 to 40 Hz and ECG 3 to 30 Hz)", "resampled to 100 Hz", "All wake was kept.",
-        "2 folds", "3 to 4 subjects for training, 1 for validation and 1 for testing",
+        "2 folds", "Subjects of a fold: 3 to 4 to train, 1 to validate and 1 to test",
         "(size tiny, 8 passes) on EEG_C4: frozen, linear probe",
         "90 % percentile intervals of 2,000",
         "Somnoflow 0.1.0 with Python 3.11", "torch 2.13", "interquartile range",

@@ -163,8 +163,8 @@ def _split(cohort: Cohort) -> str:
     )
     return (
         f"Split. Subjects were dealt into {plural(len(cohort.folds), 'fold')}, so that all nights "
-        f"of a person are on one side: {sizes('train')} subjects for training, {sizes('val')} for "
-        f"validation and {sizes('test')} for testing in each. {apart}{external}"
+        f"of a person are on one side. Subjects of a fold: {sizes('train')} to train, "
+        f"{sizes('val')} to validate and {sizes('test')} to test. {apart}{external}"
     )
 
 
