@@ -14,6 +14,7 @@ from somnoflow.models.night_features import SHAPE, SPECTRUM, NightFeatures
 from somnoflow.models.night_stager import (
     NightStager,
     load_night_stager,
+    measure_levels,
     write_night_stager,
 )
 
@@ -131,6 +132,30 @@ def test_wake_far_from_sleep_does_not_change_the_levels() -> None:
     assert (alone.argmax(axis=1) == after.argmax(axis=1)).mean() > 0.7
 
 
+def test_small_differences_are_not_blown_up() -> None:
+    """Features closer together than the least spread: they are told apart by that."""
+    compressed = (0.01 * RNG.normal(size=(500, len(SHAPE)))).astype(np.float32)
+    least = np.linspace(0.001, 0.5, len(SHAPE)).astype(np.float32)
+    _, spread = measure_levels(compressed, least=least)
+    assert spread[0] == pytest.approx(0.01, rel=0.2)
+    np.testing.assert_array_equal(spread[1:], least[1:])
+
+
+def test_the_least_spread_of_a_stager_is_used() -> None:
+    stager = build(adaptation=None)
+    features = np.abs(RNG.normal(size=(100, len(SHAPE) + len(SPECTRUM)))).astype(np.float32)
+    starts = np.zeros(100, bool)
+    before = stager.head.predict_proba(features, starts, stride=1)
+    stager.head.least_spread.fill_(1e6)
+    with torch.no_grad():
+        for net in stager.head.nets:  # blind to all that is not relative to the night
+            net.stem.weight[:, len(SHAPE) :] = 0
+    after = stager.head.predict_proba(features, starts, stride=1)
+    assert before.std(axis=0).max() > 1e-3
+    # Away from the ends, whose neighbours are missing.
+    np.testing.assert_allclose(after[10:-10], np.tile(after[50], (80, 1)), atol=1e-4)
+
+
 def make_night() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Three stages in long runs, told apart by spectra; first answers that are often wrong."""
     rng = np.random.default_rng(3)
@@ -159,6 +184,22 @@ def test_refinement_invents_no_stage_and_leaves_short_nights() -> None:
     assert set(refined.argmax(axis=1)) <= {0, 2, 3}
     same = adapt(first[:119], spectra[:119], transitions=transitions, how=Adaptation())
     np.testing.assert_array_equal(same, first[:119])
+
+
+def test_refinement_leaves_recordings_of_too_few_stages() -> None:
+    stages, spectra, first, transitions = make_night()
+    few = np.isin(stages, [0, 2])
+    first[few, 3] = 0.01
+    first /= first.sum(axis=1, keepdims=True)
+    how = Adaptation()
+    same = adapt(first[few], spectra[few], transitions=transitions, how=how)
+    np.testing.assert_array_equal(same, first[few])
+    refined = adapt(first[few], spectra[few], transitions=transitions, how=Adaptation(stages=2))
+    assert np.abs(refined - first[few]).max() > 0.1
+    # Stages that are said without being sure of it have no support.
+    unsure = 0.5 * first + 0.1
+    assert unsure.max() < how.sure
+    np.testing.assert_array_equal(adapt(unsure, spectra, transitions=transitions, how=how), unsure)
 
 
 def test_refinement_of_equal_spectra_is_finite() -> None:

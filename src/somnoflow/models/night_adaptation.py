@@ -4,6 +4,7 @@ A model trained on other amplifiers and derivations is mostly right about a nigh
 sure the night shows how its stages look here. A Gaussian per stage is fitted to the spectra of the
 night, each epoch weighted by what is said of it; what the Gaussians say joins the first answers, a
 hidden Markov model with the transitions of real nights joins the neighbours, and this is repeated.
+A recording of too few stages is left as it is: Gaussians would be fitted to what is not there.
 
 Notation: N epochs, D spectral features, P components, K stages.
 """
@@ -47,6 +48,11 @@ class Adaptation:
         Epochs that the common covariance counts for in that of a stage.
     shortest
         Epochs of a night below which the first answers stay.
+    sure, share
+        A stage is supported where this share of the epochs, at least, is said to be of it first and
+        with this probability.
+    stages
+        Supported stages below which the first answers stay.
     """
 
     rounds: int = 3
@@ -59,6 +65,9 @@ class Adaptation:
     sharing: float = 0.5
     own: float = 20.0
     shortest: int = 120
+    sure: float = 0.5
+    share: float = 0.02
+    stages: int = 3
 
 
 def adapt(
@@ -79,9 +88,10 @@ def adapt(
 
     Returns
     -------
-    Array (N, K). The first answers, where the night is shorter than `how.shortest`.
+    Array (N, K). The first answers, where the night is shorter than `how.shortest` or fewer than
+    `how.stages` are supported.
     """
-    if len(probabilities) < how.shortest:
+    if len(probabilities) < how.shortest or _supported(probabilities, how=how) < how.stages:
         return probabilities
     points = _components(spectra, how=how)
     first = np.log(probabilities + FLOOR)
@@ -107,6 +117,13 @@ def smooth(log_likelihoods: Floats, *, transitions: Floats) -> Floats:
     both = forward * backward
     result: Floats = both / both.sum(axis=1, keepdims=True)
     return result
+
+
+def _supported(probabilities: Floats, *, how: Adaptation) -> int:
+    """Count the stages that enough epochs are surely said to be of."""
+    sure = probabilities.max(axis=1) >= how.sure
+    counts = np.bincount(probabilities.argmax(axis=1)[sure], minlength=probabilities.shape[1])
+    return int((counts >= how.share * len(probabilities)).sum())
 
 
 def _components(spectra: Floats, *, how: Adaptation) -> Floats:

@@ -38,6 +38,8 @@ Flags = npt.NDArray[np.bool_]
 LIMIT, ABSOLUTE_LIMIT = 5.0, 4.0
 # Below so many epochs a night does not tell the level of its features.
 SHORTEST = 60
+# Least spread of a feature that says the same of all epochs.
+TINY = 1e-3
 # What lies further from sleep is left out of the levels: training nights have 30 min of wake.
 MARGIN = 60
 AMPLITUDES = [SHAPE.index("std"), SHAPE.index("iqr")]
@@ -55,11 +57,14 @@ def compress(shape: Floats) -> Floats:
     return found
 
 
-def measure_levels(compressed: Floats) -> tuple[Floats, Floats]:
-    """Give the median and the spread (S,) of features (N, S): those of a normal distribution."""
+def measure_levels(compressed: Floats, *, least: Floats) -> tuple[Floats, Floats]:
+    """Give the median and the spread (S,) of features (N, S): those of a normal distribution.
+
+    The spread is nowhere below `least` (S,).
+    """
     low, first, middle, third, high = np.quantile(compressed, [0.1, 0.25, 0.5, 0.75, 0.9], axis=0)
     spread = ((third - first) / 1.349 + (high - low) / 2.563) / 2
-    return middle.astype(np.float32), np.maximum(spread, 1e-3).astype(np.float32)
+    return middle.astype(np.float32), np.maximum(spread, least).astype(np.float32)
 
 
 class GatedBlock(nn.Module):
@@ -126,6 +131,9 @@ class NightHead(nn.Module):
     ----------
     centre, spread : Tensor
         (S,) of the features of all training epochs together.
+    least_spread : Tensor
+        (S,) that the spread of a night is not taken to be below: where stages are missing, features
+        lie closer together than in a whole night, and small differences must not be blown up.
     transitions : Tensor
         (K, K) of real hypnograms; rows sum to one.
     temperature : Tensor
@@ -134,6 +142,7 @@ class NightHead(nn.Module):
 
     centre: Tensor
     spread: Tensor
+    least_spread: Tensor
     transitions: Tensor
 
     def __init__(
@@ -154,6 +163,7 @@ class NightHead(nn.Module):
         stages = len(STAGE_NAMES)
         self.register_buffer("centre", torch.zeros(len(SHAPE)))
         self.register_buffer("spread", torch.ones(len(SHAPE)))
+        self.register_buffer("least_spread", torch.full((len(SHAPE),), TINY))
         self.register_buffer("transitions", torch.full((stages, stages), 1 / stages).double())
 
     @torch.inference_mode()
@@ -189,7 +199,9 @@ class NightHead(nn.Module):
     def _answer(self, compressed: Floats, *, of: slice) -> npt.NDArray[np.float64]:
         """Give the networks' answers (N, K), levels being those of a part of the night."""
         centre, spread = self.centre.cpu().numpy(), self.spread.cpu().numpy()
-        levels = measure_levels(compressed[of]) if len(compressed) >= SHORTEST else None
+        levels = None
+        if len(compressed) >= SHORTEST:
+            levels = measure_levels(compressed[of], least=self.least_spread.cpu().numpy())
         x = see(compressed, levels=levels, centre=centre, spread=spread)
         inputs = torch.from_numpy(x.T[None]).to(self.centre.device)  # (1, 2S, N)
         valid = torch.ones_like(inputs[:, :1])
