@@ -13,6 +13,7 @@ from xml.etree.ElementTree import Element
 import numpy as np
 import polars as pl
 import pytest
+import xmlschema
 from defusedxml.ElementTree import parse
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -313,6 +314,20 @@ def test_xml_has_the_layout_of_the_resource(tmp_path: Path) -> None:
     assert all(concept.fullmatch(event.findtext("EventConcept")) for event in stages)
     times = [(float(event[2].text), float(event[3].text)) for event in stages]
     assert times == [(onset, length) for onset, length, _ in runs(STAGES)]
+
+
+@pytest.mark.parametrize("start", [START, None])
+@pytest.mark.parametrize(("classes", "task"), [(STAGES, "staging"), (APNEAS, "apnea")])
+def test_xml_is_as_its_schema_wants_it(
+    tmp_path: Path, classes: list[str | None], task: str, start: datetime | None
+) -> None:
+    schema = xmlschema.XMLSchema(Path(__file__).with_name("psg_annotation.xsd"))
+    [path] = export(night(classes, task=task, start=start), tmp_path, "xml")
+    schema.validate(path)
+    text = path.read_text(encoding="utf-8")
+    for old, new in (("<Duration>30.0<", "<Duration>-30.0<"), ("EventConcept", "Concept")):
+        assert old in text
+        assert not schema.is_valid(text.replace(old, new))
 
 
 def test_xml_by_lines_of_text_as_readers_of_shhs_do(tmp_path: Path) -> None:
