@@ -226,4 +226,4 @@ def test_check_finds_a_recording_that_was_replaced(editable: Project) -> None:
 def test_check_says_what_is_missing(editable: Project) -> None:
     (editable.folder / RESULTS / "report/index.html").unlink()
     code, counts, _ = verdicts(editable)
-    assert (code, counts) == (1, {"fresh": 113, "missing": 1})
+    assert (code, counts) == (1, {"fresh": 124, "missing": 1})
