@@ -16,8 +16,8 @@ import polars as pl
 from somnoflow.config.evaluate import Evaluate
 from somnoflow.config.unimodal import JOINT, join_modalities
 from somnoflow.evaluate.bootstrap import intervals, percentile_interval, resample
-from somnoflow.evaluate.confusion import N_STAGES, Counted, agreement
-from somnoflow.evaluate.metrics import majority_baseline, pooled, rounded
+from somnoflow.evaluate.confusion import N_STAGES, Counted, agreement, rounded
+from somnoflow.evaluate.metrics import majority_baseline, pooled
 from somnoflow.evaluate.predictions import (
     RECORDING_KEY,
     note_tested,

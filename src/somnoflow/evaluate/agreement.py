@@ -31,7 +31,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from somnoflow.evaluate.confusion import N_STAGES, agreement, ratio
+from somnoflow.evaluate.confusion import N_STAGES, agreement, ratio, rounded
 from somnoflow.evaluate.sleep_statistics import sleep_statistics
 from somnoflow.stages import STAGE_NAMES
 
@@ -223,9 +223,9 @@ def _compared(confusion: Counts) -> dict[str, Any]:
     return {
         "nights": int(confusion.any(axis=(1, 2, 3)).sum()),
         "epochs": round(pooled.sum() / confusion.shape[1]),
-        "pooled": {name: value_of(value) for name, value in _measure(pooled).items()},
+        "pooled": {name: rounded(value) for name, value in _measure(pooled).items()},
         "per_night": {name: _spread(values) for name, values in each.items()},
-        "kappa_of_nights": [value_of(value) for value in each["kappa"]],
+        "kappa_of_nights": [rounded(value) for value in each["kappa"]],
         "confusion_matrix": pooled.tolist(),
     }
 
@@ -254,7 +254,7 @@ def _mean(compared: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float | 
     nightly = {name: [one["per_night"][name]["mean"] for one in compared] for name in MEASURES}
     return {
         kind: {
-            name: value_of(_defined_mean(np.asarray(values, np.float64)))
+            name: rounded(_defined_mean(np.asarray(values, np.float64)))
             for name, values in found.items()
         }
         for kind, found in (("per_night", nightly), ("pooled", pooled))
@@ -270,8 +270,8 @@ def _shares(nights: Sequence[ScoredNight], *, rows: Sequence[int]) -> dict[str, 
         "epochs": voted,
         "unanimous": unanimous,
         "tied": tied,
-        "unanimous_share": value_of(ratio(np.asarray(unanimous), np.asarray(voted))),
-        "tied_share": value_of(ratio(np.asarray(tied), np.asarray(voted))),
+        "unanimous_share": rounded(ratio(np.asarray(unanimous), np.asarray(voted))),
+        "tied_share": rounded(ratio(np.asarray(tied), np.asarray(voted))),
     }
 
 
@@ -280,7 +280,7 @@ def _statistics(nights: Sequence[ScoredNight], *, scorers: Sequence[str]) -> dic
     summary: dict[str, Any] = {"scorers": [], "pairs": [], "icc": {}}
     for name in STATISTICS:
         values = np.asarray([[one.get(name) for one in row] for row in cells], np.float64)
-        summary["icc"][name] = value_of(intraclass_correlation(values))
+        summary["icc"][name] = rounded(intraclass_correlation(values))
         for place, scorer in enumerate(scorers):
             found = {"scorer": scorer, "statistic": name, **_spread(values[:, place])}
             summary["scorers"].append(found)
@@ -323,8 +323,8 @@ def limits_of_agreement(first: Floats, second: Floats) -> dict[str, float | int 
         "n": found["n"],
         "difference": middle,
         "sd": sd,
-        "low": value_of(limits[0]) if limits else None,
-        "high": value_of(limits[1]) if limits else None,
+        "low": rounded(limits[0]) if limits else None,
+        "high": rounded(limits[1]) if limits else None,
     }
 
 
@@ -358,11 +358,6 @@ def _spread(values: Floats) -> dict[str, Any]:
     n = len(defined)
     return {
         "n": n,
-        "mean": value_of(defined.mean()) if n else None,
-        "sd": value_of(defined.std(ddof=1)) if n > 1 else None,
+        "mean": rounded(defined.mean()) if n else None,
+        "sd": rounded(defined.std(ddof=1)) if n > 1 else None,
     }
-
-
-def value_of(value: Any) -> float | None:
-    """Round to six decimals; NaN becomes None."""
-    return None if np.isnan(value) else round(float(value), 6)

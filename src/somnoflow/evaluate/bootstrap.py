@@ -79,24 +79,13 @@ def intervals(confusion: np.ndarray, *, cfg: Evaluate) -> dict[str, Any]:
         stage that no drawn subject has); the interval is that of the others.
     """
     drawn = confusion[confusion.any(axis=(-2, -1))]
-    result: dict[str, Any] = {
-        "unit": "subject",
-        "method": "percentile bootstrap",
-        "subjects": len(drawn),
-        "confidence": cfg.confidence,
-        "resamples": cfg.resamples,
-        "seed": cfg.seed,
-    }
+    result = describe_intervals(len(drawn), cfg=cfg)
     if len(drawn) < 2:
         nothing = dict.fromkeys(("accuracy", "macro_f1", "kappa"))
-        reason = (
-            f"{len(drawn)} test subject(s) with scored epochs: an interval over subjects needs "
-            "at least 2"
-        )
         return result | nothing | {
             "f1": dict.fromkeys(STAGE_NAMES),
             "undefined_resamples": {},
-            "reason": reason,
+            "reason": too_few_subjects(len(drawn), epochs="scored"),
         }  # fmt: skip
     values = resample(drawn, resamples=cfg.resamples, seed=cfg.seed)
     f1 = {name: values.f1[:, column] for column, name in enumerate(STAGE_NAMES)}
@@ -110,6 +99,26 @@ def intervals(confusion: np.ndarray, *, cfg: Evaluate) -> dict[str, Any]:
             "undefined_resamples": {name: n for name, n in undefined.items() if n},
             "reason": None,
         }
+    )
+
+
+def describe_intervals(subjects: int, *, cfg: Evaluate) -> dict[str, Any]:
+    """Say what intervals are of and how they are made, as it stands beside them."""
+    return {
+        "unit": "subject",
+        "method": "percentile bootstrap",
+        "subjects": subjects,
+        "confidence": cfg.confidence,
+        "resamples": cfg.resamples,
+        "seed": cfg.seed,
+    }
+
+
+def too_few_subjects(subjects: int, *, epochs: str) -> str:
+    """Give the reason why there are no intervals; `epochs` says which a subject has to have."""
+    return (
+        f"{subjects} test subject(s) with {epochs} epochs: an interval over subjects needs at "
+        "least 2"
     )
 
 

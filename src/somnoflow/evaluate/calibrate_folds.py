@@ -15,7 +15,12 @@ import numpy as np
 import polars as pl
 
 from somnoflow.config.evaluate import Evaluate
-from somnoflow.evaluate.bootstrap import percentile_interval, resample
+from somnoflow.evaluate.bootstrap import (
+    describe_intervals,
+    percentile_interval,
+    resample,
+    too_few_subjects,
+)
 from somnoflow.evaluate.calibration import (
     BINS,
     Floats,
@@ -28,8 +33,7 @@ from somnoflow.evaluate.calibration import (
     negative_log_likelihood,
     reliability,
 )
-from somnoflow.evaluate.confusion import agreement
-from somnoflow.evaluate.metrics import rounded
+from somnoflow.evaluate.confusion import agreement, rounded
 from somnoflow.evaluate.predictions import (
     RECORDING_KEY,
     REMAKE,
@@ -258,19 +262,9 @@ def _review(cells: pl.DataFrame | None, *, classes: int, cfg: Evaluate) -> dict[
         **{f"{name}_kappa": rounded(found.kappa) for name, found in pooled.items()},
         "gain": rounded(pooled["kept"].accuracy - pooled["all"].accuracy),
     }
-    inside: dict[str, Any] = {
-        "unit": "subject",
-        "method": "percentile bootstrap",
-        "subjects": len(subjects),
-        "confidence": cfg.confidence,
-        "resamples": cfg.resamples,
-        "seed": cfg.seed,
-    }
+    inside = describe_intervals(len(subjects), cfg=cfg)
     if len(subjects) < 2:
-        reason = (
-            f"{len(subjects)} test subject(s) with judged epochs: an interval over subjects needs "
-            "at least 2"
-        )
+        reason = too_few_subjects(len(subjects), epochs="judged")
         nothing = dict.fromkeys((*(f"{name}_accuracy" for name in parts), "gain"))
         return result | {"intervals": inside | nothing | {"reason": reason}}
     # The same seed draws the same subjects for each part, so their differences are paired.

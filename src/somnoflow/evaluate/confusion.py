@@ -5,9 +5,11 @@ to one small table per recording before anything is computed, and a bootstrap ad
 The order of rows (true stage) and columns (predicted stage) is W, N1, N2, N3, REM.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -211,3 +213,8 @@ def _count(scan: pl.LazyFrame, path: Path) -> tuple[pl.DataFrame, np.ndarray]:
         table.drop("row", "last", "different"),
         confusion.reshape(-1, N_STAGES, N_STAGES),
     )
+
+
+def rounded(value: Any) -> float | None:
+    """Round to six decimals, far below any interval; NaN becomes None."""
+    return None if math.isnan(value) else round(float(value), 6)

@@ -12,9 +12,8 @@ from scipy.stats import rankdata
 
 from somnoflow.config.evaluate import Evaluate
 from somnoflow.evaluate.bootstrap import draw_subjects, percentile_interval
-from somnoflow.evaluate.confusion import agreement
+from somnoflow.evaluate.confusion import agreement, rounded
 from somnoflow.evaluate.event_nights import SEVERITY, SEVERITY_NAMES, Nights
-from somnoflow.evaluate.metrics import rounded
 
 AGREEMENT = (
     "bias", "lower_limit", "upper_limit", "mean_absolute_error", "pearson", "spearman",

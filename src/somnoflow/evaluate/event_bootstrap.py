@@ -8,7 +8,12 @@ from typing import Any
 import numpy as np
 
 from somnoflow.config.evaluate import Evaluate
-from somnoflow.evaluate.bootstrap import draw_subjects, percentile_interval
+from somnoflow.evaluate.bootstrap import (
+    describe_intervals,
+    draw_subjects,
+    percentile_interval,
+    too_few_subjects,
+)
 from somnoflow.evaluate.event_overlap import count_events
 from somnoflow.evaluate.event_ranking import areas, rank
 from somnoflow.evaluate.event_values import (
@@ -37,19 +42,9 @@ def intervals(epochs: Epochs, *, cfg: Evaluate) -> dict[str, Any]:
         As `bootstrap.intervals` gives it: `[low, high]` per value, `undefined_resamples`, `reason`.
     """
     names, subject = np.unique(epochs.subjects[epochs.row], return_inverse=True)
-    result: dict[str, Any] = {
-        "unit": "subject",
-        "method": "percentile bootstrap",
-        "subjects": len(names),
-        "confidence": cfg.confidence,
-        "resamples": cfg.resamples,
-        "seed": cfg.seed,
-    }
+    result = describe_intervals(len(names), cfg=cfg)
     if len(names) < 2:
-        reason = (
-            f"{len(names)} test subject(s) with judged epochs: an interval over subjects needs "
-            "at least 2"
-        )
+        reason = too_few_subjects(len(names), epochs="judged")
         return result | dict.fromkeys(VALUES) | {"undefined_resamples": {}, "reason": reason}
     values = _resampled(epochs, subject, cfg=cfg)
     undefined = {name: int(np.isnan(values[name]).sum()) for name in VALUES}

@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 
 from somnoflow.config.evaluate import Evaluate
+from somnoflow.evaluate.confusion import rounded
 from somnoflow.evaluate.event_agreement import agree_on_ahi, agree_on_rate
 from somnoflow.evaluate.event_bootstrap import intervals
 from somnoflow.evaluate.event_nights import Nights
@@ -26,7 +27,6 @@ from somnoflow.evaluate.event_values import (
     event_values,
 )
 from somnoflow.evaluate.events import COUNTS, NIGHT_KEY, Epochs, Events
-from somnoflow.evaluate.metrics import rounded
 
 # The AHI counts all apneas and hypopneas, so only their union can estimate it.
 AHI_TASK = "respiratory"

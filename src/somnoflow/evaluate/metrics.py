@@ -8,7 +8,6 @@ Rules that hold everywhere here:
 - A value that is not defined is None, never NaN and never 0.
 """
 
-import math
 from typing import Any
 
 import numpy as np
@@ -23,7 +22,7 @@ from sklearn.metrics import (
 
 from somnoflow.config.evaluate import Evaluate
 from somnoflow.evaluate.bootstrap import intervals
-from somnoflow.evaluate.confusion import COUNTS, N_STAGES, Counted, agreement
+from somnoflow.evaluate.confusion import COUNTS, N_STAGES, Counted, agreement, rounded
 from somnoflow.evaluate.predictions import RECORDING_KEY
 from somnoflow.stages import STAGE_NAMES
 
@@ -183,8 +182,3 @@ def recording_table(counted: Counted) -> pl.DataFrame:
     return counted.table.select(*RECORDING_KEY, "fold", *COUNTS).with_columns(
         pl.Series(name, getattr(values, name)).fill_nan(None) for name in PER_RECORDING
     )
-
-
-def rounded(value: Any) -> float | None:
-    """Round to six decimals, far below any interval; NaN becomes None."""
-    return None if math.isnan(value) else round(float(value), 6)
