@@ -196,12 +196,13 @@ class Plan:
 
     def fused(self, wildcards: Wildcards) -> list[str]:
         """Give the encoders of the modalities of a fusion's channels."""
-        channels = self.config.synthsleepnet.fusions[wildcards["channel"]]
-        modalities = dict.fromkeys(modality_of(channel) for channel in channels)
         return [
             self.paths.encoder.format(encoder=UNIMODAL, channel=modality, fold=wildcards["fold"])
-            for modality in modalities
+            for modality in self._modalities(wildcards["channel"])
         ]
+
+    def _modalities(self, fusion: str) -> list[str]:
+        return list(dict.fromkeys(map(modality_of, self.config.synthsleepnet.fusions[fusion])))
 
     def ablations(self) -> list[str]:
         """Give the metrics by subset of modalities of each fusion whose stages a probe scores."""
@@ -301,18 +302,14 @@ class Plan:
 
     def _trainings(self, row: ModelRow) -> list[tuple[str, Wildcards]]:
         """Give the trainings that make a model, each as a rule and its wildcards."""
-        if row.supervised:
-            return [("train", row.wildcards)]
-        tuned = "finetune_fused" if row.tuning == LORA else "finetune"
-        found: list[tuple[str, Wildcards]] = [(tuned if row.tuning else "head", row.wildcards)]
+        found: list[tuple[str, Wildcards]] = [(_last_training(row), row.wildcards)]
         if row.encoder == SYNTHSLEEPNET:
-            channels = self.config.synthsleepnet.fusions[row.channel]
             found.append(("fuse", row.wildcards))
             found += [
                 ("pretrain", {"encoder": UNIMODAL, "channel": modality})
-                for modality in dict.fromkeys(map(modality_of, channels))
+                for modality in self._modalities(row.channel)
             ]
-        elif row.tuning != SCRATCH:
+        elif not row.supervised and row.tuning != SCRATCH:
             found.append(("pretrain", row.wildcards))
         return found
 
@@ -423,13 +420,9 @@ class Plan:
         predictions = self.paths.predictions
         if not model.learned:
             yield f"score_{model.encoder}", predictions
-        elif model.frozen:
-            yield "head", self.paths.head
-            yield "score", predictions
         else:
-            tune = "finetune_fused" if model.tuning == LORA else "finetune"
-            yield "train" if model.supervised else tune, self.paths.trained
-            yield "score_tuned", predictions
+            yield _last_training(model), self.paths.head if model.frozen else self.paths.trained
+            yield "score" if model.frozen else "score_tuned", predictions
 
     def _baselines(self) -> Iterator[Artefact]:
         for channel in self.config.baselines.yasa:
@@ -736,6 +729,15 @@ class Plan:
         else:
             stride = self.config.finetune.score_stride or self.config.finetune.window
         return ScoreSlice(task=_task(wildcards), stride=stride)
+
+
+def _last_training(row: ModelRow) -> str:
+    """Give the rule of the training that a model comes out of."""
+    if row.supervised:
+        return "train"
+    if row.frozen:
+        return "head"
+    return "finetune_fused" if row.tuning == LORA else "finetune"
 
 
 def _row(wildcards: Wildcards) -> ModelRow:

@@ -33,7 +33,7 @@ from somnoflow.evaluate.predictions import scan_columns
 from somnoflow.io.digest import sha256_file, sha256_json
 from somnoflow.methods import tuning_of
 from somnoflow.report.naming import BASE, SCRATCH, SYNTHSLEEPNET, UNIMODAL, ModelName, Source
-from somnoflow.report.tables import count
+from somnoflow.report.tables import count, plural
 from somnoflow.tasks import TASKS, UNKNOWN, Task
 from somnoflow.training.roles import Roles, read_roles
 
@@ -164,14 +164,14 @@ def describe_training(
     said = [
         f"The weights are those of fold {cfg.fold} of {cfg.folds} (numbered from 0), trained on "
         f"{count(trained.epochs)} epochs with a {kind} and a usable signal, from "
-        f"{_number(trained.recordings, 'recording')} of {_number(trained.subjects, 'subject')}.",
-        f"{_number(len(roles.val), 'other subject')} of the fold made every choice (when to stop, "
-        f"threshold, temperature); {_number(len(roles.test), 'test subject')} had no part.",
+        f"{plural(trained.recordings, 'recording')} of {plural(trained.subjects, 'subject')}.",
+        f"{plural(len(roles.val), 'other subject')} of the fold made every choice (when to stop, "
+        f"threshold, temperature); {plural(len(roles.test), 'test subject')} had no part.",
     ]
     if _pretrained(cfg):
         said.append(
             "The encoder was pre-trained without labels on "
-            f"{_number(len(roles.pretrain), 'subject')}"
+            f"{plural(len(roles.pretrain), 'subject')}"
             + (f", {count(len(hidden))} of them not among the former." if hidden else ".")
         )
     if simulated := _simulated(seen, cfg=cfg):
@@ -253,10 +253,6 @@ def _simulated(datasets: set[str], *, cfg: BundleSlice) -> str:
     """Tell whether all or some of the subjects of these datasets are simulated; else nothing."""
     kinds = {dataset.simulated for dataset in cfg.datasets if dataset.name in datasets}
     return "" if True not in kinds else "Some" if False in kinds else "All"
-
-
-def _number(number: int, thing: str) -> str:
-    return f"{count(number)} {thing}{'' if number == 1 else 's'}"
 
 
 def _measure(value: float | None, interval: Sequence[float] | None) -> Measure:
