@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
 
-from somnoflow.bundles.listing import as_table, find_card, list_bundles, list_for_machines
 from somnoflow.config.base import ConfigError
 from somnoflow.config.dataset import Dataset, Reading
 from somnoflow.config.dataset_file import read_dataset
@@ -493,6 +492,14 @@ def _agree(options: argparse.Namespace) -> int:
 
 
 def _models(options: argparse.Namespace) -> int:
+    # As in _convert: what describes bundles takes a quarter of a second.
+    from somnoflow.bundles.listing import (  # noqa: PLC0415
+        as_table,
+        find_card,
+        list_bundles,
+        list_for_machines,
+    )
+
     if options.card and options.folder is None:
         raise WeightsError("--card wants a bundle: its name, as `somnoflow models` lists it")
     if options.card:
