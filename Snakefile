@@ -13,7 +13,7 @@ configfile: "config.yaml"
 
 # The package beside this file; every job reads this, so nothing heavy is imported.
 sys.path.insert(0, f"{workflow.basedir}/src")
-from somnoflow.plan import Plan
+from somnoflow.plan import Plan, growing
 
 plan = Plan(config, datasets=Path(workflow.basedir) / "workflow" / "datasets")
 paths = plan.paths

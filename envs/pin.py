@@ -47,9 +47,11 @@ def pins() -> str:
     """Give the text of constraints.txt for the packages installed here."""
     own = distribution("somnoflow").requires or []
     runtime = closure(own)
-    development = closure(own, extra="dev") | closure(own, extra="benchmarks")
+    development = set.union(
+        *(closure(own, extra=extra) for extra in ("dev", "benchmarks", "docs", "slurm"))
+    )
     sections = [OPENING]
-    for title, names in ((RUNTIME, runtime), (DEVELOPMENT, development - runtime - {"somnoflow"})):
+    for title, names in ((RUNTIME, runtime), (DEVELOPMENT, development - runtime - {"somnoflow", "pip"})):
         lines = [f"{name}=={distribution(name).version.split('+')[0]}" for name in sorted(names)]
         sections.append("\n".join([title, *lines]) + "\n")
     return "\n".join(sections)

@@ -731,6 +731,15 @@ class Plan:
         return ScoreSlice(task=_task(wildcards), stride=stride)
 
 
+def growing(amount: int) -> Callable[..., int]:
+    """Give what a job is granted: `amount` at first, twice as much when it is sent again, ..."""
+
+    def granted(wildcards: Wildcards, attempt: int) -> int:
+        return amount * attempt
+
+    return granted
+
+
 def _last_training(row: ModelRow) -> str:
     """Give the rule of the training that a model comes out of."""
     if row.supervised:

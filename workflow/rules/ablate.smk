@@ -17,8 +17,8 @@ rule ablate:
         "../../envs/somnoflow.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=720,
+        mem_mb=growing(4000),
+        runtime=growing(720),
         gpu=1,
     params:
         code=plan.code("ablate"),
@@ -52,8 +52,8 @@ rule evaluate_ablation:
         "../../envs/somnoflow.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=growing(4000),
+        runtime=growing(60),
     params:
         code=plan.code("evaluate_ablation"),
         cfg=plan.cfg("evaluate_ablation"),

@@ -15,8 +15,8 @@ rule yasa:
         "../../envs/somnoflow.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=240,
+        mem_mb=growing(4000),
+        runtime=growing(240),
     params:
         code=plan.code("yasa"),
         cfg=plan.cfg("yasa"),
@@ -44,8 +44,8 @@ rule embed_yasa:
         "../../envs/somnoflow.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=growing(4000),
+        runtime=growing(60),
     params:
         code=plan.code("embed_yasa"),
         cfg=plan.cfg("embed_yasa"),
@@ -78,8 +78,8 @@ rule score_yasa:
         "../../envs/somnoflow.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=growing(4000),
+        runtime=growing(60),
     params:
         code=plan.code("score_yasa"),
         cfg=plan.cfg("score_yasa"),
@@ -110,8 +110,8 @@ rule score_majority:
         "../../envs/somnoflow.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=growing(4000),
+        runtime=growing(60),
     params:
         code=plan.code("score_majority"),
         cfg=plan.cfg("score_majority"),

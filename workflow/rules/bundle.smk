@@ -19,8 +19,8 @@ rule bundle:
         "../../envs/somnoflow.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=growing(2000),
+        runtime=growing(30),
     params:
         code=plan.code("bundle"),
         cfg=plan.cfg("bundle"),

@@ -15,8 +15,8 @@ rule check:
         "../../envs/somnoflow.yaml"
     threads: 2
     resources:
-        mem_mb=500,
-        runtime=60,
+        mem_mb=growing(500),
+        runtime=growing(60),
     params:
         code=plan.code("check"),
         cfg=plan.cfg("check"),

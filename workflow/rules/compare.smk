@@ -20,8 +20,8 @@ rule compare:
         "../../envs/somnoflow.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=growing(4000),
+        runtime=growing(60),
     params:
         code=plan.code("compare"),
         cfg=plan.cfg("compare"),

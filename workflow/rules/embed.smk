@@ -17,8 +17,8 @@ rule embed:
         "../../envs/somnoflow.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=720,
+        mem_mb=growing(4000),
+        runtime=growing(720),
         gpu=1,
     params:
         code=plan.code("embed"),

@@ -18,8 +18,8 @@ rule evaluate:
         "../../envs/somnoflow.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=growing(4000),
+        runtime=growing(60),
     params:
         code=plan.code("evaluate"),
         cfg=plan.cfg("evaluate"),
@@ -55,8 +55,8 @@ rule evaluate_events:
         "../../envs/somnoflow.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=growing(4000),
+        runtime=growing(60),
     params:
         code=plan.code("evaluate_events"),
         cfg=plan.cfg("evaluate_events"),

@@ -20,8 +20,8 @@ rule explain:
         "../../envs/somnoflow.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=120,
+        mem_mb=growing(4000),
+        runtime=growing(120),
     params:
         code=plan.code("explain"),
         cfg=plan.cfg("explain"),

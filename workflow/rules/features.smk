@@ -16,8 +16,8 @@ rule features:
         "../../envs/somnoflow.yaml"
     threads: 1
     resources:
-        mem_mb=8000,
-        runtime=60,
+        mem_mb=growing(8000),
+        runtime=growing(60),
     params:
         code=plan.code("features"),
         cfg=plan.cfg("features"),

@@ -12,8 +12,8 @@ rule fetch:
         "../../envs/somnoflow.yaml"
     threads: 4
     resources:
-        mem_mb=500,
-        runtime=720,
+        mem_mb=growing(500),
+        runtime=growing(720),
         mb_per_s=0,
     params:
         code=plan.code("fetch"),

@@ -38,8 +38,8 @@ rule finetune:
         "../../envs/somnoflow.yaml"
     threads: 1
     resources:
-        mem_mb=8000,
-        runtime=1440,
+        mem_mb=growing(8000),
+        runtime=growing(1440),
         gpu=1,
     params:
         code=plan.code("finetune"),
@@ -101,8 +101,8 @@ rule finetune_fused:
         "../../envs/somnoflow.yaml"
     threads: 1
     resources:
-        mem_mb=8000,
-        runtime=1440,
+        mem_mb=growing(8000),
+        runtime=growing(1440),
         gpu=1,
     params:
         code=plan.code("finetune_fused"),

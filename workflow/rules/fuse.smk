@@ -17,8 +17,8 @@ rule fuse:
         "../../envs/somnoflow.yaml"
     threads: 1
     resources:
-        mem_mb=8000,
-        runtime=2880,
+        mem_mb=growing(8000),
+        runtime=growing(2880),
         gpu=1,
     params:
         code=plan.code("fuse"),

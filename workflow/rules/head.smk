@@ -17,8 +17,8 @@ rule head:
         "../../envs/somnoflow.yaml"
     threads: 1
     resources:
-        mem_mb=8000,
-        runtime=240,
+        mem_mb=growing(8000),
+        runtime=growing(240),
     params:
         code=plan.code("head"),
         cfg=plan.cfg("head"),

@@ -18,8 +18,8 @@ rule index:
         "../../envs/somnoflow.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=30,
+        mem_mb=growing(1000),
+        runtime=growing(30),
     params:
         code=plan.code("index"),
         cfg=plan.cfg("index"),

@@ -17,8 +17,8 @@ rule pack:
         "../../envs/somnoflow.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=60,
+        mem_mb=growing(2000),
+        runtime=growing(60),
     params:
         code=plan.code("pack"),
         cfg=plan.cfg("pack"),

@@ -15,8 +15,8 @@ rule parse:
         "../../envs/somnoflow.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=60,
+        mem_mb=growing(2000),
+        runtime=growing(60),
     params:
         code=plan.code("parse"),
         cfg=plan.cfg("parse"),

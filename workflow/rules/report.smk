@@ -42,8 +42,8 @@ rule report:
         "../../envs/somnoflow.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=growing(4000),
+        runtime=growing(60),
     params:
         code=plan.code("report"),
         cfg=plan.cfg("report"),

@@ -19,8 +19,8 @@ rule score:
         "../../envs/somnoflow.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=120,
+        mem_mb=growing(4000),
+        runtime=growing(120),
     params:
         code=plan.code("score"),
         cfg=plan.cfg("score"),
@@ -59,8 +59,8 @@ rule score_tuned:
         "../../envs/somnoflow.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=240,
+        mem_mb=growing(4000),
+        runtime=growing(240),
         gpu=1,
     params:
         code=plan.code("score_tuned"),

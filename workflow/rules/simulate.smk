@@ -12,8 +12,8 @@ rule simulate:
         "../../envs/somnoflow.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=120,
+        mem_mb=growing(2000),
+        runtime=growing(120),
     params:
         code=plan.code("simulate"),
         cfg=plan.cfg("simulate"),

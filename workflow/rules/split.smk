@@ -14,8 +14,8 @@ rule split:
         "../../envs/somnoflow.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=growing(2000),
+        runtime=growing(30),
     params:
         code=plan.code("split"),
         cfg=plan.cfg("split"),

@@ -16,8 +16,8 @@ rule subset:
         "../../envs/somnoflow.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=30,
+        mem_mb=growing(4000),
+        runtime=growing(30),
     params:
         code=plan.code("subset"),
         cfg=plan.cfg("subset"),

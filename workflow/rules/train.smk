@@ -21,8 +21,8 @@ rule train:
         "../../envs/somnoflow.yaml"
     threads: 1
     resources:
-        mem_mb=8000,
-        runtime=1440,
+        mem_mb=growing(8000),
+        runtime=growing(1440),
         gpu=1,
     params:
         code=plan.code("train"),
