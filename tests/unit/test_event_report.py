@@ -25,7 +25,7 @@ from somnoflow.report.event_section import event_panels, in_order, score_table
 from somnoflow.report.naming import ModelName, Source
 from somnoflow.report.page import TEMPLATE
 from somnoflow.report.sources import Model
-from somnoflow.report.template import CSS, TABLE
+from somnoflow.report.template import CSS, HEAD, TABLE
 from somnoflow.tasks import TASKS
 
 SCRIPT = "<script>alert(1)</script>"
@@ -131,8 +131,8 @@ def ablated(modalities=("EEG", "EOG", "EMG", "ECG"), *, subjects=5, epochs=200, 
 def render(events=(), ablations=()):
     """Put panels into a page with the macros of the report."""
     environment = Environment(autoescape=True, undefined=StrictUndefined)
-    macros = TABLE.read_text(encoding="utf-8")
-    macros += TEMPLATE.read_text(encoding="utf-8").split("<!DOCTYPE")[0]
+    macros = "".join(path.read_text(encoding="utf-8") for path in (HEAD, TABLE))
+    macros += TEMPLATE.read_text(encoding="utf-8").split("{{ head() }}")[0]
     css = CSS.read_text(encoding="utf-8").replace("max-height: 36rem", "max-height: none")
     return environment.from_string(macros + BODY).render(
         events=events, ablations=ablations, css=css, simulated="simulated"
