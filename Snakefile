@@ -13,10 +13,33 @@ configfile: "config.yaml"
 
 # The package beside this file; every job reads this, so nothing heavy is imported.
 sys.path.insert(0, f"{workflow.basedir}/src")
+from somnoflow.one_workflow import ResultsLock
 from somnoflow.plan import Plan, growing
+from somnoflow.software import take_software
 
+software = take_software(
+    config,
+    methods={str(way) for way in workflow.deployment_settings.deployment_method},
+)
 plan = Plan(config, datasets=Path(workflow.basedir) / "workflow" / "datasets")
 paths = plan.paths
+lock = ResultsLock(plan.config.results)
+
+
+container: software.image
+
+
+# Snakemake calls these for a run that has jobs, and in its main process alone.
+onstart:
+    lock.take()
+
+
+onsuccess:
+    lock.release()
+
+
+onerror:
+    lock.release()
 
 
 wildcard_constraints:

@@ -1,4 +1,4 @@
-"""Write constraints.txt from the packages installed here, and somnoflow.yaml from constraints.txt.
+"""Write constraints.txt from the packages installed here, and the conda environments from it.
 
 Usage, in an environment that works: python envs/pin.py
 """
@@ -12,6 +12,9 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ENVS = Path(__file__).parent
+PYTHON = "3.11"
+# What reads the Snakefile and sends jobs to a cluster; the jobs have somnoflow.yaml.
+CONTROLLER = ("snakemake", "snakemake-executor-plugin-slurm", "pydantic", "pyyaml")
 RUNTIME, DEVELOPMENT = "# What the package needs", "# What its developers need besides"
 OPENING = """\
 # Exact versions that work together; made by: python envs/pin.py
@@ -51,23 +54,24 @@ def pins() -> str:
         *(closure(own, extra=extra) for extra in ("dev", "benchmarks", "docs", "slurm"))
     )
     sections = [OPENING]
-    for title, names in ((RUNTIME, runtime), (DEVELOPMENT, development - runtime - {"somnoflow", "pip"})):
+    for title, names in (
+        (RUNTIME, runtime),
+        (DEVELOPMENT, development - runtime - {"somnoflow", "pip"}),
+    ):
         lines = [f"{name}=={distribution(name).version.split('+')[0]}" for name in sorted(names)]
         sections.append("\n".join([title, *lines]) + "\n")
     return "\n".join(sections)
 
 
-def environment(constraints: str) -> str:
-    """Give the text of the conda environment of the rules: the runtime's pins, through pip."""
-    runtime = constraints.split(RUNTIME)[1].split(DEVELOPMENT, maxsplit=1)[0]
-    packages = re.findall(r"^[\w.-]+==\S+$", runtime, re.MULTILINE)
+def environment(packages: Iterable[str]) -> str:
+    """Give the text of a conda environment of these pins, through pip."""
     lines = [
         "# Made from constraints.txt by: python envs/pin.py",
         "channels:",
         "  - conda-forge",
         "  - nodefaults",
         "dependencies:",
-        "  - python=3.11",
+        f"  - python={PYTHON}",
         "  - pip",
         "  - pip:",
         *(f"      - {package}" for package in packages),
@@ -75,7 +79,20 @@ def environment(constraints: str) -> str:
     return "\n".join(lines) + "\n"
 
 
+def environments(constraints: str) -> dict[str, str]:
+    """Give the texts of the conda environments by file: of the rules, and of their controller."""
+    runtime, development = (
+        re.findall(r"^[\w.-]+==\S+$", part, re.MULTILINE) for part in constraints.split(DEVELOPMENT)
+    )
+    needed = closure(CONTROLLER)
+    controller = sorted(pin for pin in runtime + development if pin.split("==")[0] in needed)
+    return {
+        "somnoflow.yaml": environment(runtime),
+        "controller.yaml": environment(controller),
+    }
+
+
 if __name__ == "__main__":
     (ENVS / "constraints.txt").write_text(pins(), encoding="utf-8")
-    text = (ENVS / "constraints.txt").read_text(encoding="utf-8")
-    (ENVS / "somnoflow.yaml").write_text(environment(text), encoding="utf-8")
+    for file, text in environments(pins()).items():
+        (ENVS / file).write_text(text, encoding="utf-8")

@@ -2,8 +2,12 @@
 
 import importlib.util
 import json
+import re
+import tomllib
 from pathlib import Path
+from types import ModuleType
 
+import pytest
 import yaml
 
 from somnoflow.config.documents import DOCUMENTS, document
@@ -39,19 +43,65 @@ def test_every_option_is_described() -> None:
             assert line.split("|")[3].strip(), line
 
 
-def test_conda_environment_has_the_pins() -> None:
+@pytest.fixture(scope="module")
+def pin() -> ModuleType:
     spec = importlib.util.spec_from_file_location("pin", ROOT / "envs/pin.py")
     assert spec is not None
     assert spec.loader is not None
-    pin = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(pin)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def packages_of(environment: str) -> list[str]:
+    text = (ROOT / "envs" / environment).read_text(encoding="utf-8")
+    return yaml.safe_load(text)["dependencies"][-1]["pip"]
+
+
+def test_conda_environments_have_the_pins(pin: ModuleType) -> None:
     constraints = (ROOT / "envs/constraints.txt").read_text(encoding="utf-8")
-    assert (ROOT / "envs/somnoflow.yaml").read_text(encoding="utf-8") == pin.environment(
-        constraints
-    )
-    packages = yaml.safe_load(pin.environment(constraints))["dependencies"][-1]["pip"]
-    assert "torch==2.13.0" in packages
-    assert not {package.split("==")[0] for package in packages} & {"pytest", "ruff", "mypy"}
+    made = pin.environments(constraints)
+    assert {path.name for path in (ROOT / "envs").glob("*.yaml")} == set(made)
+    for file, text in made.items():
+        assert (ROOT / "envs" / file).read_text(encoding="utf-8") == text, f"{file}: {ADVICE}"
+        assert set(packages_of(file)) <= set(constraints.splitlines())
+    assert "torch==2.13.0" in packages_of("somnoflow.yaml")
+    names = {package.split("==")[0] for package in packages_of("somnoflow.yaml")}
+    assert not names & {"pytest", "ruff", "mypy"}
+
+
+def test_controller_is_small_and_can_send_jobs() -> None:
+    names = {package.split("==")[0] for package in packages_of("controller.yaml")}
+    assert {"snakemake", "snakemake-executor-plugin-slurm", "pydantic", "pyyaml"} <= names
+    assert not names & {"torch", "mne", "lightning", "pytest"}
+
+
+def test_image_installs_the_pins_and_names_no_version_itself() -> None:
+    text = (ROOT / "envs/somnoflow.def").read_text(encoding="utf-8")
+    assert re.search(r"^ +envs/constraints\.txt ", text, re.MULTILINE)
+    installs = re.findall(r"pip install .*", text)
+    assert installs
+    assert all("--constraint constraints.txt" in line for line in installs)
+    assert not re.findall(r"[=<>~]=", text)
+    copied = re.findall(r"^    (\S+) /opt/somnoflow/", text, re.MULTILINE)
+    assert [name for name in copied if not (ROOT / name).exists()] == []
+
+
+def test_one_version_of_python_everywhere(pin: ModuleType) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    image = (ROOT / "envs/somnoflow.def").read_text(encoding="utf-8")
+    assert project["project"]["requires-python"] == f">={pin.PYTHON}"
+    assert project["tool"]["mypy"]["python_version"] == pin.PYTHON
+    assert f"\nFrom: python:{pin.PYTHON}-slim\n" in image
+
+
+def test_every_rule_takes_its_software_as_the_others_do() -> None:
+    for path in sorted((ROOT / "workflow/rules").glob("*.smk")):
+        text = path.read_text(encoding="utf-8")
+        jobs = text.count(" -m somnoflow.commands.")
+        assert jobs
+        assert text.count('    conda:\n        "../../envs/somnoflow.yaml"\n') == jobs, path.name
+        assert text.count("    envmodules:\n        *software.modules,\n") == jobs, path.name
 
 
 def test_ready_configs_are_valid() -> None:

@@ -15,6 +15,8 @@ rule ablate:
         paths.benchmark("ablate", "channel", "fold")
     conda:
         "../../envs/somnoflow.yaml"
+    envmodules:
+        *software.modules,
     threads: 1
     resources:
         mem_mb=growing(4000),
@@ -50,6 +52,8 @@ rule evaluate_ablation:
         paths.benchmark("evaluate_ablation", "channel")
     conda:
         "../../envs/somnoflow.yaml"
+    envmodules:
+        *software.modules,
     threads: 1
     resources:
         mem_mb=growing(4000),

@@ -13,6 +13,8 @@ rule yasa:
         paths.benchmark("yasa", "channel", "dataset", "shard")
     conda:
         "../../envs/somnoflow.yaml"
+    envmodules:
+        *software.modules,
     threads: 1
     resources:
         mem_mb=growing(4000),
@@ -42,6 +44,8 @@ rule embed_yasa:
         paths.benchmark("embed_yasa", "channel", "fold")
     conda:
         "../../envs/somnoflow.yaml"
+    envmodules:
+        *software.modules,
     threads: 1
     resources:
         mem_mb=growing(4000),
@@ -76,6 +80,8 @@ rule score_yasa:
         task="staging",
     conda:
         "../../envs/somnoflow.yaml"
+    envmodules:
+        *software.modules,
     threads: 1
     resources:
         mem_mb=growing(4000),
@@ -108,6 +114,8 @@ rule score_majority:
         paths.benchmark("score_majority", "channel", "method", "task", "labels", "fold")
     conda:
         "../../envs/somnoflow.yaml"
+    envmodules:
+        *software.modules,
     threads: 1
     resources:
         mem_mb=growing(4000),

@@ -17,6 +17,8 @@ rule bundle:
         paths.benchmark("bundle", "encoder", "channel", "method", "task", "labels")
     conda:
         "../../envs/somnoflow.yaml"
+    envmodules:
+        *software.modules,
     threads: 1
     resources:
         mem_mb=growing(2000),

@@ -13,6 +13,8 @@ rule check:
         paths.benchmark("check", "dataset", "shard")
     conda:
         "../../envs/somnoflow.yaml"
+    envmodules:
+        *software.modules,
     threads: 2
     resources:
         mem_mb=growing(500),

@@ -18,6 +18,8 @@ rule compare:
         paths.benchmark("compare")
     conda:
         "../../envs/somnoflow.yaml"
+    envmodules:
+        *software.modules,
     threads: 1
     resources:
         mem_mb=growing(4000),

@@ -15,6 +15,8 @@ rule embed:
         encoder=r"neuronet(-[a-z0-9]+)?|unimodal|synthsleepnet",
     conda:
         "../../envs/somnoflow.yaml"
+    envmodules:
+        *software.modules,
     threads: 1
     resources:
         mem_mb=growing(4000),

@@ -16,6 +16,8 @@ rule evaluate:
         task="staging",
     conda:
         "../../envs/somnoflow.yaml"
+    envmodules:
+        *software.modules,
     threads: 1
     resources:
         mem_mb=growing(4000),
@@ -53,6 +55,8 @@ rule evaluate_events:
         task="apnea|hypopnea|respiratory",
     conda:
         "../../envs/somnoflow.yaml"
+    envmodules:
+        *software.modules,
     threads: 1
     resources:
         mem_mb=growing(4000),

@@ -18,6 +18,8 @@ rule explain:
         task="staging",
     conda:
         "../../envs/somnoflow.yaml"
+    envmodules:
+        *software.modules,
     threads: 1
     resources:
         mem_mb=growing(4000),

@@ -14,6 +14,8 @@ rule features:
         paths.benchmark("features", "table", "fold")
     conda:
         "../../envs/somnoflow.yaml"
+    envmodules:
+        *software.modules,
     threads: 1
     resources:
         mem_mb=growing(8000),

@@ -10,6 +10,8 @@ rule fetch:
         paths.benchmark("fetch", "dataset", "shard")
     conda:
         "../../envs/somnoflow.yaml"
+    envmodules:
+        *software.modules,
     threads: 4
     resources:
         mem_mb=growing(500),

@@ -36,6 +36,8 @@ rule finetune:
         tuning=r"partial|full|scratch",
     conda:
         "../../envs/somnoflow.yaml"
+    envmodules:
+        *software.modules,
     threads: 1
     resources:
         mem_mb=growing(8000),
@@ -99,6 +101,8 @@ rule finetune_fused:
         tuning="lora",
     conda:
         "../../envs/somnoflow.yaml"
+    envmodules:
+        *software.modules,
     threads: 1
     resources:
         mem_mb=growing(8000),

@@ -15,6 +15,8 @@ rule fuse:
         paths.benchmark("fuse", "channel", "fold")
     conda:
         "../../envs/somnoflow.yaml"
+    envmodules:
+        *software.modules,
     threads: 1
     resources:
         mem_mb=growing(8000),

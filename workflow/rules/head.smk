@@ -15,6 +15,8 @@ rule head:
         paths.benchmark("head", "encoder", "channel", "head", "task", "labels", "fold")
     conda:
         "../../envs/somnoflow.yaml"
+    envmodules:
+        *software.modules,
     threads: 1
     resources:
         mem_mb=growing(8000),

@@ -16,6 +16,8 @@ rule index:
         paths.benchmark("index")
     conda:
         "../../envs/somnoflow.yaml"
+    envmodules:
+        *software.modules,
     threads: 1
     resources:
         mem_mb=growing(1000),

@@ -15,6 +15,8 @@ rule pack:
         paths.benchmark("pack", "dataset", "shard")
     conda:
         "../../envs/somnoflow.yaml"
+    envmodules:
+        *software.modules,
     threads: 1
     resources:
         mem_mb=growing(2000),

@@ -13,6 +13,8 @@ rule parse:
         paths.benchmark("parse", "dataset", "shard")
     conda:
         "../../envs/somnoflow.yaml"
+    envmodules:
+        *software.modules,
     threads: 1
     resources:
         mem_mb=growing(2000),

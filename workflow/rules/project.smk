@@ -13,6 +13,8 @@ rule project:
         paths.benchmark("project", "encoder", "channel", "fold")
     conda:
         "../../envs/somnoflow.yaml"
+    envmodules:
+        *software.modules,
     threads: 1
     resources:
         mem_mb=growing(4000),

@@ -40,6 +40,8 @@ rule report:
         paths.benchmark("report")
     conda:
         "../../envs/somnoflow.yaml"
+    envmodules:
+        *software.modules,
     threads: 1
     resources:
         mem_mb=growing(4000),

@@ -17,6 +17,8 @@ rule score:
         head=r"(?!stager)[a-z0-9_]+",
     conda:
         "../../envs/somnoflow.yaml"
+    envmodules:
+        *software.modules,
     threads: 1
     resources:
         mem_mb=growing(4000),
@@ -57,6 +59,8 @@ rule score_tuned:
         method=r"(partial|full|scratch|lora)-[a-z0-9_]+|published|plain|weights|oversampling",
     conda:
         "../../envs/somnoflow.yaml"
+    envmodules:
+        *software.modules,
     threads: 1
     resources:
         mem_mb=growing(4000),

@@ -10,6 +10,8 @@ rule simulate:
         paths.benchmark("simulate", "shard")
     conda:
         "../../envs/somnoflow.yaml"
+    envmodules:
+        *software.modules,
     threads: 1
     resources:
         mem_mb=growing(2000),

@@ -12,6 +12,8 @@ rule split:
         paths.benchmark("split")
     conda:
         "../../envs/somnoflow.yaml"
+    envmodules:
+        *software.modules,
     threads: 1
     resources:
         mem_mb=growing(2000),

@@ -14,6 +14,8 @@ rule subset:
         paths.benchmark("subset", "task", "labels", "fold")
     conda:
         "../../envs/somnoflow.yaml"
+    envmodules:
+        *software.modules,
     threads: 1
     resources:
         mem_mb=growing(4000),

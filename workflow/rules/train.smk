@@ -19,6 +19,8 @@ rule train:
         encoder=r"deepsleepnet|tinysleepnet|seresnet_bilstm",
     conda:
         "../../envs/somnoflow.yaml"
+    envmodules:
+        *software.modules,
     threads: 1
     resources:
         mem_mb=growing(8000),

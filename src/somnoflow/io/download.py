@@ -7,8 +7,6 @@ once more from the beginning if it was made of pieces. A part whose connection w
 the next start.
 """
 
-import errno
-import fcntl
 import logging
 import os
 import random
@@ -25,6 +23,7 @@ from tqdm import tqdm
 
 from somnoflow.io.atomic import flush
 from somnoflow.io.digest import sha256_file
+from somnoflow.io.hold import hold, is_at
 from somnoflow.io.manifest import Row
 from somnoflow.io.publisher import Answer, Interruption, Publisher, WrongContent
 from somnoflow.io.rawstate import UNREADABLE, observe
@@ -287,29 +286,18 @@ def _held(path: Path, *, count: Callable[[int], None]) -> Iterator[_Part]:
     """Open a part for this process alone; an empty one does not stay."""
     with path.open("ab", buffering=0) as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            hold(file)
         except BlockingIOError:
             raise _busy() from None
-        except OSError as error:
-            # Some cluster file systems have no locks: there, one process at a time is up to you.
-            if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
-                raise
-        if not _is_at(path, file):
+        # Whoever was faster has renamed it.
+        if not is_at(path, file):
             raise _busy()
         part = _Part(path, file, count=count)
         try:
             yield part
         finally:
-            if part.size == 0 and _is_at(path, file):
+            if part.size == 0 and is_at(path, file):
                 path.unlink()
-
-
-def _is_at(path: Path, file: FileIO) -> bool:
-    """Say whether an open file still has that name; whoever was faster has renamed it."""
-    try:
-        return os.path.samestat(path.stat(), os.fstat(file.fileno()))
-    except FileNotFoundError:
-        return False
 
 
 def _busy() -> Rejection:

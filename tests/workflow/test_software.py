@@ -1,0 +1,79 @@
+"""What a profile alone says of the software reaches the jobs, and reruns none of them."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.workflow.project import Project
+
+pytestmark = pytest.mark.workflow
+
+TARGET = "results/tiny/raw/dataset=simulated/shard=0/manifest.tsv"
+# Stands for Apptainer: notes how it was called, and runs the command that was meant for the image.
+APPTAINER = """\
+#!/bin/sh
+[ "$1" = --version ] && echo "apptainer version 1.4.0" && exit
+echo "$@" >> {calls}
+until [ "$1" = bash ]; do shift; done
+exec "$@"
+"""
+
+
+@pytest.fixture
+def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where `module` and `apptainer` note how they were called."""
+    calls = tmp_path / "calls"
+    monkeypatch.setenv("BASH_FUNC_module%%", f'() {{ echo "module $@" >> {calls}; }}')
+    program = tmp_path / "bin/apptainer"
+    program.parent.mkdir()
+    program.write_text(APPTAINER.format(calls=calls))
+    program.chmod(0o755)
+    path = [str(program.parent), str(Path(sys.executable).parent), os.environ["PATH"]]
+    monkeypatch.setenv("PATH", os.pathsep.join(path))
+    return calls
+
+
+def profile_with(project: Project, name: str, text: str) -> str:
+    """Add lines to a copy of the profile for one machine."""
+    source = project.folder / "profiles/default/profile.yaml"
+    profile = project.folder / "profiles" / name / "profile.yaml"
+    profile.parent.mkdir()
+    profile.write_text(source.read_text(encoding="utf-8") + text, encoding="utf-8")
+    return f"--workflow-profile={profile.parent}"
+
+
+def test_modules_and_image_come_from_the_profile(tmp_path: Path, calls: Path) -> None:
+    project = Project.copy(tmp_path / "project")
+    modules = profile_with(
+        project,
+        "modules",
+        "software-deployment-method: env-modules\nconfig:\n  modules: python/3.11 cuda/12.9\n",
+    )
+    project.snakemake(modules, TARGET)
+    assert calls.read_text().splitlines() == ["module purge", "module load python/3.11 cuda/12.9"]
+    assert project.planned(TARGET) == {}
+
+    calls.unlink()
+    image = profile_with(
+        project, "image", "software-deployment-method: apptainer\nconfig:\n  image: /apps/s.sif\n"
+    )
+    assert project.planned(image, TARGET) == {}
+    project.snakemake(image, "--force", TARGET)
+    assert "/apps/s.sif bash -c" in calls.read_text()
+    assert "somnoflow.commands.simulate" in calls.read_text()
+    assert project.planned(TARGET) == {}
+
+
+def test_lost_names_are_missed(tmp_path: Path, calls: Path) -> None:
+    """A --config on the command line takes the place of the profile's."""
+    project = Project.copy(tmp_path / "project")
+    modules = profile_with(
+        project,
+        "modules",
+        "software-deployment-method: env-modules\nconfig:\n  modules: python/3.11\n",
+    )
+    printed = project.snakemake(modules, TARGET, "--config", "shards=2", check=False)
+    assert "found env-modules without 'modules'" in printed
+    assert not calls.exists()
