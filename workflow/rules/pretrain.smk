@@ -16,6 +16,8 @@ rule pretrain:
         encoder=r"neuronet(-[a-z0-9]+)?|unimodal",
     conda:
         "../../envs/somnoflow.yaml"
+    envmodules:
+        *software.modules,
     threads: 1
     resources:
         mem_mb=growing(8000),
