@@ -17,6 +17,7 @@ to the log file alone. The traceback of anything else, a defect of ours, goes to
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Callable, Sequence
 from inspect import Parameter, signature
@@ -33,7 +34,12 @@ Inputs = Annotated[list[Path], "input"]
 Output = Annotated[Path, "output"]
 
 
-def command(function: Callable[..., None], arguments: Sequence[str] | None = None) -> None:
+def command(
+    function: Callable[..., None],
+    arguments: Sequence[str] | None = None,
+    *,
+    together: bool = False,
+) -> None:
     """Run `function` with arguments from the command line; exit with 1 and a message on bad input.
 
     Parameters
@@ -43,17 +49,30 @@ def command(function: Callable[..., None], arguments: Sequence[str] | None = Non
         pydantic model (read from JSON). One with a default is an option that may be left out.
     arguments
         Command line without the program's name; `sys.argv` where None.
+    together
+        Whether it may be one of several processes that torchrun started. All but the first write
+        nothing: neither does `function` in them.
     """
     hints = get_type_hints(function, include_extras=True)
     hints.pop("return", None)
     values = vars(_parser(function, hints).parse_args(arguments))
-    _start_log(values.pop("log"))
+    number, of = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    helps = of > 1 and number > 0
+    _start_log(values.pop("log"), helps=helps)
     module = _module_of(function)
     try:
+        if of > 1 and not together:
+            raise ValueError(
+                f"started as process {number + 1} of {of} (RANK, WORLD_SIZE), but {module} works "
+                "alone: start it without torchrun, or unset WORLD_SIZE"
+            )
         for name, hint in hints.items():
             if isinstance(hint, type) and issubclass(hint, BaseModel):
                 values[name] = hint.model_validate_json(values[name])
-        _run(function, hints=hints, values=values, module=module)
+        if helps:
+            function(**values)
+        else:
+            _run(function, hints=hints, values=values, module=module)
     except (ValueError, OSError) as error:
         logging.getLogger(module).error("%s", _message(error), exc_info=True)
         raise SystemExit(1) from error
@@ -143,12 +162,13 @@ class _WithoutTraceback(logging.Formatter):
         return super().format(plain)
 
 
-def _start_log(path: Path | None) -> None:
+def _start_log(path: Path | None, *, helps: bool) -> None:
     form = "%(levelname)s %(name)s: %(message)s"
     handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
     handlers[0].setFormatter(_WithoutTraceback(form))
-    if path is not None:
+    if path is not None and not helps:
         path.parent.mkdir(parents=True, exist_ok=True)
         handlers.append(logging.FileHandler(path, mode="w", encoding="utf-8"))
-    logging.basicConfig(level=logging.INFO, format=form, handlers=handlers)
+    level = logging.ERROR if helps else logging.INFO  # the first one says the rest
+    logging.basicConfig(level=level, format=form, handlers=handlers)
     logging.captureWarnings(True)

@@ -100,6 +100,24 @@ def test_a_run_leaves_its_outputs_and_a_record(script: Path) -> None:
     assert record["versions"]["edfio"]
 
 
+def test_one_of_several_processes_is_refused_or_leaves_the_writing_to_the_first(
+    script: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
+    done = run(script, "well")
+    assert done.returncode == 1
+    assert "process 2 of 2 (RANK, WORLD_SIZE), but __main__ works alone" in done.stderr
+    script.write_text(COMMAND.replace("command(work)", "command(work, together=True)"))
+    done = run(script, "forget")  # this function writes its first output itself
+    assert done.returncode == 1
+    assert "No such file or directory" in done.stderr
+    assert names(script.parent) == ["command.py", "source"]
+    monkeypatch.setenv("RANK", "0")
+    run(script, "well")
+    assert names(script.parent / "out") == ["first", "run.json", "second"]
+
+
 def test_an_argument_with_a_default_may_be_left_out(script: Path) -> None:
     run(script, "well")
     assert (script.parent / "out/first").read_bytes() == b"content " * 2

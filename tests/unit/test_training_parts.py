@@ -110,6 +110,14 @@ def test_device_is_the_cpu_unless_a_gpu_is_granted_and_there() -> None:
     assert choose_device(1).type == ("cuda" if torch.cuda.is_available() else "cpu")
 
 
+def test_gpus_that_a_job_cannot_use_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    choose_device(1)
+    choose_device(4, several=True)
+    assert not caplog.text
+    choose_device(4)
+    assert "4 GPUs granted, this job uses one" in caplog.text
+
+
 def test_history_keeps_every_digit(tmp_path: Path) -> None:
     write_history(tmp_path / "h.csv", [{"pass": 1, "loss": 0.1 + 0.2, "val": None}])
     assert (tmp_path / "h.csv").read_bytes() == b"pass,loss,val\n1,0.30000000000000004,\n"

@@ -22,7 +22,11 @@ rule pretrain:
     resources:
         mem_mb=growing(8000),
         runtime=growing(2880),
+        # One process each; where there is none, as many as `processes`.
         gpu=1,
+        processes=1,
+        # Or torchrun, for several machines: see "Several GPUs, several nodes" in docs/hpc.md.
+        launch="python",
     params:
         code=plan.code("pretrain"),
         cfg=plan.cfg("pretrain"),
@@ -30,7 +34,7 @@ rule pretrain:
         tensorboard=paths.tensorboard,
     shell:
         """
-        python -m somnoflow.commands.pretrain \
+        {resources.launch} -m somnoflow.commands.pretrain \
             --packed {input.packed:q} \
             --split {input.split:q} \
             --encoder {output.encoder:q} \
@@ -40,6 +44,7 @@ rule pretrain:
             --name {wildcards.encoder}/{wildcards.channel} \
             --fold {wildcards.fold} \
             --gpus {resources.gpu} \
+            --processes {resources.processes} \
             --threads {threads} \
             --cfg {params.cfg:q} \
             --log {log:q}

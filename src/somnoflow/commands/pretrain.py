@@ -7,7 +7,7 @@ from somnoflow.config.pretrain import PretrainSlice
 from somnoflow.config.unimodal import UNIMODAL
 from somnoflow.entry import Input, Inputs, Output, command
 from somnoflow.training.device import choose_device, choose_processes
-from somnoflow.training.distributed import launch
+from somnoflow.training.distributed import joined, launch
 from somnoflow.training.pretraining import train
 from somnoflow.training.resume import find_resume
 from somnoflow.training.roles import read_roles
@@ -31,9 +31,10 @@ def pretrain(
 ) -> None:
     """Pre-train NeuroNet and keep the pass that is best on the validation subjects.
 
-    `name` is `<encoder>/<channel>`, such as `unimodal/EEG`.
+    `name` is `<encoder>/<channel>`, such as `unimodal/EEG`. Each of `gpus` gets a process; without
+    a GPU there are `processes`. Started by torchrun, this is one of its processes instead.
     """
-    device = choose_device(gpus)
+    device = choose_device(gpus, several=True)
     kept = find_resume(
         resume, stage="pretrain", name=name, fold=fold, settings=cfg, inputs=[*packed, split]
     )
@@ -50,8 +51,9 @@ def pretrain(
     if not kept.finished:
         together = choose_processes(device, gpus=gpus, processes=processes)
         launch(partial(train, job=job), processes=together)
-    kept.copy(weights=encoder, training=training)
+    if joined().first:
+        kept.copy(weights=encoder, training=training)
 
 
 if __name__ == "__main__":
-    command(pretrain)
+    command(pretrain, together=True)

@@ -13,15 +13,18 @@ Arithmetic = Literal["bf16-mixed", "32-true"]
 log = logging.getLogger(__name__)
 
 
-def choose_device(gpus: int) -> torch.device:
+def choose_device(gpus: int, *, several: bool = False) -> torch.device:
     """Give the GPU when one was granted and is there, else the CPU.
 
     Parameters
     ----------
     gpus
-        GPUs that the workflow granted (`--resources gpu=...`); only pre-training uses more than
-        one (`choose_processes`).
+        GPUs that the workflow granted (`--resources gpu=...`).
+    several
+        Whether more than one is of use (`choose_processes`), as in pre-training alone.
     """
+    if gpus > 1 and not several:
+        log.warning("%d GPUs granted, this job uses one: the others stay idle", gpus)
     device = torch.device("cuda" if gpus > 0 and torch.cuda.is_available() else "cpu")
     log.info("computing on the %s", device.type)
     return device

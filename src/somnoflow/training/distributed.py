@@ -4,12 +4,14 @@ What a single process computes over a batch (the mean and variance of a batch no
 the contrastive loss compares) is computed here over the parts of all, so that N processes give the
 training of one with the same batch. Gradients are averaged by torch's DistributedDataParallel,
 hence a sum over processes in the forward pass has the sum of their gradients as its own.
+
+A process learns which one it is from torchrun's environment variables, whoever sets them: torchrun
+on one machine or several, or `launch` for the processes that it starts.
 """
 
 import logging
 import os
 import signal
-import socket
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -35,18 +37,27 @@ log = logging.getLogger(__name__)
 # first may only have lost its connection to the one that knows.
 GRACE = 10.0
 
+# What torchrun tells each process. GROUP_RANK, the number of the machine, is told by it too.
+VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+
 
 @dataclass(frozen=True)
 class Rank:
-    """Which of several processes this is."""
+    """Which of several processes this is, on as many machines with equally many each."""
 
     number: int = 0
     of: int = 1
+    machines: int = 1
 
     @property
     def first(self) -> bool:
         """Whether this is the one that writes files and the log."""
         return self.number == 0
+
+    @property
+    def here(self) -> int:
+        """How many of the processes are on this machine."""
+        return self.of // self.machines
 
     def part(self, size: int) -> slice:
         """Give the places of a batch of `size` that are this process's; `size` divides evenly."""
@@ -55,6 +66,42 @@ class Rank:
 
 
 ALONE = Rank()
+
+
+def joined() -> Rank:
+    """Give which of the processes this is that torchrun's variables tell of; else `ALONE`.
+
+    Raises
+    ------
+    ValueError
+        When one of the variables is missing, or the machines have unequally many processes.
+    """
+    of = int(os.environ.get("WORLD_SIZE", "1"))
+    if of == 1:
+        return ALONE
+    if missing := [name for name in VARIABLES if name not in os.environ]:
+        raise ValueError(
+            f"WORLD_SIZE is {of}, but {', '.join(missing)} is not set: start the processes with "
+            "torchrun, which sets all, or unset WORLD_SIZE to train in one process"
+        )
+    here = int(os.environ["LOCAL_WORLD_SIZE"])
+    if of % here:
+        raise ValueError(
+            f"{of} processes with {here} of them on this machine, wanted as many on each machine"
+        )
+    return Rank(int(os.environ["RANK"]), of, machines=of // here)
+
+
+def require_same(value: str, *, what: str) -> None:
+    """Raise `TrainingError` unless all processes have the same value."""
+    found: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(found, value)
+    if len(set(found)) > 1:
+        told = ", ".join(f"{number}: {other}" for number, other in enumerate(found))
+        raise TrainingError(
+            f"the processes differ in {what} ({told}). They need the same code, options and input "
+            "files, and one folder for resuming that all see"
+        )
 
 
 class _Sum(torch.autograd.Function):
@@ -143,6 +190,8 @@ def synchronise_batch_norms(model: nn.Module, *, device: torch.device) -> None:
 def launch(work: Callable[[Rank], None], *, processes: int) -> None:
     """Run `work` in so many processes and wait for all; with one, run it here.
 
+    Where torchrun has started several, this is one of them and starts no others.
+
     Messages of the first process are logged here. When one ends before its time, the others are
     ended too: nobody waits for the dead.
 
@@ -162,17 +211,22 @@ def launch(work: Callable[[Rank], None], *, processes: int) -> None:
     RuntimeError
         When a process ended by a defect, whose traceback is on stderr.
     """
+    rank = joined()
+    if rank.of > 1:
+        _join(work, rank)
+        return
     if processes == 1:
         work(ALONE)
         return
     context = mp.get_context("spawn")
-    port = _free_port()
+    # Where the processes meet: its port is taken from now on, so no other job can have the same.
+    store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     running: dict[Connection, SpawnProcess] = {}
     try:
         for number in range(processes):
             reader, writer = context.Pipe(duplex=False)
             process = context.Process(
-                target=_work, args=(work, Rank(number, processes), port, writer), daemon=True
+                target=_work, args=(work, Rank(number, processes), store.port, writer), daemon=True
             )
             process.start()
             writer.close()  # so that the reader sees the end when the process ends
@@ -182,6 +236,32 @@ def launch(work: Callable[[Rank], None], *, processes: int) -> None:
         for process in running.values():
             process.kill()
             process.join()
+
+
+def _join(work: Callable[[Rank], None], rank: Rank) -> None:
+    """Be one of the processes that torchrun started."""
+    log.info(
+        "process %d of %d on %d machines, which meet at %s:%s",
+        rank.number + 1, rank.of, rank.machines, os.environ["MASTER_ADDR"],
+        os.environ["MASTER_PORT"],
+    )  # fmt: skip
+    os.environ.setdefault("GROUP_RANK", str(rank.number // rank.here))
+    try:
+        work(rank)
+    except RuntimeError as error:
+        if not _is_loss(error):
+            raise
+        raise TrainingError(
+            f"process {rank.number + 1} of {rank.of} lost another one, which says why if it was "
+            "not killed. The last finished pass is kept: start again"
+        ) from error
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def _is_loss(error: RuntimeError) -> bool:
+    """Tell whether the connection to another process broke; gloo has no error of its own."""
+    return isinstance(error, dist.DistError) or "gloo/transport" in str(error)
 
 
 def _watch(running: dict[Connection, SpawnProcess]) -> None:
@@ -225,9 +305,11 @@ def _raise(errors: Sequence[Exception], *, codes: Sequence[int], processes: int)
 
 def _work(work: Callable[[Rank], None], rank: Rank, port: int, writer: Connection) -> None:
     """Be one of the processes: tell Lightning and torch which, and the first one what happens."""
+    number, of = str(rank.number), str(rank.of)
     os.environ.update(
-        MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), LOCAL_RANK=str(rank.number), NODE_RANK="0"
-    )
+        RANK=number, WORLD_SIZE=of, LOCAL_RANK=number, LOCAL_WORLD_SIZE=of, GROUP_RANK="0",
+        MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), TORCHELASTIC_USE_AGENT_STORE="True",
+    )  # fmt: skip
     Thread(target=_end_with_parent, daemon=True).start()
     logging.basicConfig(
         level=logging.INFO if rank.first else logging.ERROR,
@@ -261,9 +343,3 @@ class _Pipe(QueueHandler):
     def enqueue(self, record: logging.LogRecord) -> None:
         """Send a record."""
         self._writer.send(record)
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])

@@ -67,7 +67,7 @@ def train(rank: Rank, *, job: Job[PretrainSlice]) -> None:
     TrainingError
         When there are too few epochs, or a loss is not finite.
     """
-    prepare(job.device, threads=max(1, job.threads // rank.of))
+    prepare(job.device, threads=max(1, job.threads // rank.here))
     recipe = job.cfg.recipe
     epochs = read_epochs(job)
     pretrained, val = epochs.only(job.roles.pretrain), epochs.only(job.roles.val)

@@ -216,7 +216,7 @@ class Job(Generic[Settings]):
     device
         Where to compute.
     threads
-        CPU threads of all processes together.
+        CPU threads of all processes of a machine together.
     """
 
     packed: tuple[Path, ...]
@@ -331,7 +331,7 @@ def run_training(
         gradient_clip=recipe.gradient_clip,
         accumulate=recipe.accumulate,
         logger=lambda done: Curves(job.curves, checkpoint=done),
-        processes=module.rank.of,
+        rank=module.rank,
     )
     return passes
 

@@ -13,10 +13,11 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.loggers import Logger
-from lightning.pytorch.plugins.environments import LightningEnvironment
+from lightning.pytorch.plugins.environments import LightningEnvironment, TorchElasticEnvironment
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from somnoflow.training.distributed import ALONE, Rank, require_same
 from somnoflow.training.errors import TrainingError
 from somnoflow.training.resume import PassCheckpoints
 
@@ -31,6 +32,15 @@ class PassBar(TQDMProgressBar):
         super().on_train_epoch_start(trainer)
         title = f"Pass {trainer.current_epoch + 1} of {trainer.max_epochs}"
         self.train_progress_bar.set_description(title)
+
+
+class SameStart(pl.Callback):
+    """Refuses processes that would go on from different states, as with a folder of each node."""
+
+    def on_train_start(self, trainer: pl.Trainer, *_: Any) -> None:
+        """Compare the training's key and the number of finished passes."""
+        key = Path(trainer.default_root_dir).name
+        require_same(f"{key} after pass {trainer.current_epoch}", what="what they continue")
 
 
 def run_passes(
@@ -48,7 +58,7 @@ def run_passes(
     gradient_clip: float,
     accumulate: int = 1,
     logger: Callable[[Path | None], Logger] | None = None,
-    processes: int = 1,
+    rank: Rank = ALONE,
 ) -> None:
     """Train for so many passes, or go on after the last one that was finished.
 
@@ -76,8 +86,8 @@ def run_passes(
         Batches of an optimiser step.
     logger
         Gives Lightning's logger from the checkpoint that is continued, None where there is none.
-    processes
-        How many train together; each calls this (`distributed.launch`).
+    rank
+        Which of several processes this is; each calls this (`distributed.launch`).
 
     Raises
     ------
@@ -93,16 +103,17 @@ def run_passes(
     with _quiet_lightning():
         trainer = pl.Trainer(
             accelerator="gpu" if device.type == "cuda" else "cpu",
-            devices=processes,
-            strategy="ddp" if processes > 1 else "auto",
+            devices=rank.here,
+            num_nodes=rank.machines,
+            strategy="ddp" if rank.of > 1 else "auto",
             precision=precision,
             max_epochs=passes,
             gradient_clip_val=gradient_clip or None,
             accumulate_grad_batches=accumulate,
-            callbacks=[checkpoints, *bar],
-            # Without it Lightning takes ranks from Slurm's variables and requeues jobs by itself;
+            callbacks=[checkpoints, *bar, *([SameStart()] if rank.of > 1 else [])],
+            # Without one Lightning takes ranks from Slurm's variables and requeues jobs by itself;
             # both are Snakemake's business.
-            plugins=[LightningEnvironment()],
+            plugins=[TorchElasticEnvironment() if rank.of > 1 else LightningEnvironment()],
             default_root_dir=folder,
             logger=logger(done) if logger else False,
             log_every_n_steps=1,
@@ -133,6 +144,8 @@ def run_passes(
 def _quiet_lightning() -> Iterator[None]:
     """Hide what Lightning says about choices that were made here on purpose."""
     with warnings.catch_warnings():
+        # It looks for Slurm all the same, and misses the srun that is not wanted.
+        warnings.filterwarnings("ignore", message=".*`srun` command is available.*")
         # A batch is read in half a millisecond: worker processes would only cost memory.
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
         # The workflow grants GPUs; one that it kept for another job is left alone on purpose.
