@@ -26,7 +26,7 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, ValidationError
 
-from somnoflow.io.atomic import flush, remove_partials, temporary_for
+from somnoflow.io.atomic import FULL, flush, raise_if_full, remove_partials, temporary_for
 from somnoflow.provenance import Run
 
 Input = Annotated[Path, "input"]
@@ -58,9 +58,9 @@ def command(
     values = vars(_parser(function, hints).parse_args(arguments))
     number, of = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     helps = of > 1 and number > 0
-    _start_log(values.pop("log"), helps=helps)
     module = _module_of(function)
     try:
+        _start_log(values.pop("log"), helps=helps)
         if of > 1 and not together:
             raise ValueError(
                 f"started as process {number + 1} of {of} (RANK, WORLD_SIZE), but {module} works "
@@ -99,12 +99,22 @@ def _run(
             if not path.exists():
                 raise RuntimeError(f"{module} did not write its output '{name}'")
             flush(path)
+        # Before the outputs have their names: with no room for it they do not get them.
+        run.finish(outputs=outputs, written=partial)
         for name, path in outputs.items():
             partial[name].replace(path)
+    except Exception as error:
+        raise_if_full(error, path=outputs[_last_written(partial)])
+        raise
     finally:
         for path in partial.values():
             path.unlink(missing_ok=True)
-    run.finish(outputs=outputs)
+
+
+def _last_written(partial: dict[str, Path]) -> str:
+    """Give the output that was being written when something went wrong."""
+    times = {name: path.stat().st_mtime_ns for name, path in partial.items() if path.exists()}
+    return max(times, key=times.__getitem__, default=next(iter(partial)))
 
 
 def _prepare(path: Path) -> Path:
@@ -162,13 +172,24 @@ class _WithoutTraceback(logging.Formatter):
         return super().format(plain)
 
 
+class _LogFile(logging.FileHandler):
+    """A log on a full disk ends where it is; what is said later is on stderr alone."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        error = sys.exc_info()[1]
+        if not (isinstance(error, OSError) and error.errno in FULL):
+            super().handleError(record)
+
+
 def _start_log(path: Path | None, *, helps: bool) -> None:
     form = "%(levelname)s %(name)s: %(message)s"
-    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
-    handlers[0].setFormatter(_WithoutTraceback(form))
-    if path is not None and not helps:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handlers.append(logging.FileHandler(path, mode="w", encoding="utf-8"))
-    level = logging.ERROR if helps else logging.INFO  # the first one says the rest
-    logging.basicConfig(level=level, format=form, handlers=handlers)
+    stderr = logging.StreamHandler(sys.stderr)
+    stderr.setFormatter(_WithoutTraceback(form))
+    logging.basicConfig(level=logging.ERROR if helps else logging.INFO, handlers=[stderr])
     logging.captureWarnings(True)
+    if path is None or helps:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = _LogFile(path, mode="w", encoding="utf-8")
+    file.setFormatter(logging.Formatter(form))
+    logging.getLogger().addHandler(file)

@@ -54,14 +54,22 @@ class Run:
             clock=time.perf_counter(),
         )
 
-    def finish(self, *, outputs: dict[str, Path]) -> None:
-        """Write `run.json` beside the first output."""
+    def finish(self, *, outputs: dict[str, Path], written: dict[str, Path]) -> None:
+        """Write `run.json` beside the first output.
+
+        Parameters
+        ----------
+        outputs
+            Names that the outputs are about to get.
+        written
+            Where they are now.
+        """
         content = {
             "module": self.module,
             "code": self.code,
             "arguments": self.arguments,
             "inputs": self.inputs,
-            "outputs": _digests(dict(outputs)),
+            "outputs": {str(path): sha256_file(written[name]) for name, path in outputs.items()},
             "started": self.started.isoformat(timespec="seconds"),
             "seconds": round(time.perf_counter() - self.clock, 3),
             "peak_memory_mib": _peak_memory_mib(),
