@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.workflow.project import Project
+
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:
@@ -14,6 +16,32 @@ def real_data() -> Path:
     if not named:
         pytest.skip("SOMNOFLOW_REAL_DATA is not set")
     return Path(named).resolve()
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """Give one finished tiny run, for tests that only look at it or plan from it.
+
+    They belong to the xdist group `tiny`: it takes minutes.
+    """
+    project = Project.copy(tmp_path_factory.mktemp("tiny"))
+    project.snakemake("all")
+    return project
+
+
+@pytest.fixture
+def editable(finished: Project) -> Iterator[Project]:
+    """Give the finished project; what a test changes in it is put back afterwards."""
+    watched = [
+        path
+        for path in finished.folder.rglob("*")
+        if path.is_file() and ".snakemake" not in path.parts and "__pycache__" not in path.parts
+    ]
+    before = {path: path.read_bytes() for path in watched}
+    yield finished
+    for path, content in before.items():
+        if not path.exists() or path.read_bytes() != content:
+            path.write_bytes(content)
 
 
 @pytest.fixture
