@@ -8,6 +8,7 @@ import functools
 import importlib.metadata
 import platform
 import resource
+import shutil
 import subprocess
 import sys
 import time
@@ -115,13 +116,23 @@ def _device() -> str:
 def _versions() -> dict[str, str]:
     versions = {"python": platform.python_version()}
     for package in PACKAGES:
-        versions[package] = importlib.metadata.version(package)
+        versions[package] = _version(package)
     return versions
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        # A job's conda environment has what this package needs; its own code is the checkout's.
+        return "not installed"
 
 
 @functools.cache
 def _git_commit() -> str | None:
     """Give the commit of the package's checkout, with a `+` when files differ from it."""
+    if shutil.which("git") is None:
+        return None
     here = Path(__file__).parent
     found = subprocess.run(
         ["git", "describe", "--always", "--abbrev=40", "--dirty=+"],
