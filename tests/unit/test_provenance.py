@@ -6,12 +6,7 @@ from pathlib import Path
 import pytest
 
 from somnoflow import provenance
-from somnoflow.entry import Output, command
-
-
-def make(*, table: Output) -> None:
-    """Write something."""
-    table.write_text("1\n")
+from somnoflow.provenance import Run
 
 
 def test_a_node_may_have_neither_git_nor_the_package_installed(
@@ -20,8 +15,11 @@ def test_a_node_may_have_neither_git_nor_the_package_installed(
     """A conda environment of the rules has the pins, and the code comes from the checkout."""
     monkeypatch.setattr(provenance, "PACKAGES", ("no-such-package", "numpy"))
     monkeypatch.setenv("PATH", str(tmp_path))
+    made = {"table": tmp_path / "table.tsv"}
+    made["table"].write_text("1\n")
     provenance._git_commit.cache_clear()
-    command(make, ["--table", str(tmp_path / "table")])
+    run = Run.start(module="somnoflow.commands.split", arguments={}, inputs={})
+    run.finish(outputs=made, written=made)
     provenance._git_commit.cache_clear()
     record = json.loads((tmp_path / "run.json").read_text())
     assert record["versions"]["no-such-package"] == "not installed"
