@@ -19,6 +19,26 @@ echo "$@" >> {calls}
 until [ "$1" = bash ]; do shift; done
 exec "$@"
 """
+# Stands for conda: an environment is an empty folder, and this Python goes on to do the work.
+CONDA = """\
+#!/bin/sh
+case "$*" in
+--version) echo "conda 25.9.1" ;;
+"info --json") echo '{{"conda_prefix": "{base}", "platform": "linux-64"}}' ;;
+"config --get channel_priority --json") echo '{{"get": {{"channel_priority": "strict"}}}}' ;;
+"env create "*)
+    while [ $# -gt 0 ]; do
+        case "$1" in
+        --file) cp "$2" {calls} ;;
+        --prefix) mkdir -p "$2" ;;
+        esac
+        shift
+    done ;;
+clean*) ;;
+*) echo "conda $*" >&2; exit 1 ;;
+esac
+"""
+ACTIVATE = 'echo "activate $1" >> {calls}\n'
 
 
 @pytest.fixture
@@ -26,11 +46,13 @@ def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where `module` and `apptainer` note how they were called."""
     calls = tmp_path / "calls"
     monkeypatch.setenv("BASH_FUNC_module%%", f'() {{ echo "module $@" >> {calls}; }}')
-    program = tmp_path / "bin/apptainer"
-    program.parent.mkdir()
-    program.write_text(APPTAINER.format(calls=calls))
-    program.chmod(0o755)
-    path = [str(program.parent), str(Path(sys.executable).parent), os.environ["PATH"]]
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name, text in {"apptainer": APPTAINER, "conda": CONDA, "activate": ACTIVATE}.items():
+        program = programs / name
+        program.write_text(text.format(calls=calls, base=tmp_path))
+        program.chmod(0o755)
+    path = [str(programs), str(Path(sys.executable).parent), os.environ["PATH"]]
     monkeypatch.setenv("PATH", os.pathsep.join(path))
     return calls
 
@@ -57,11 +79,14 @@ def test_modules_and_image_come_from_the_profile(tmp_path: Path, calls: Path) ->
 
     calls.unlink()
     image = profile_with(
-        project, "image", "software-deployment-method: apptainer\nconfig:\n  image: /apps/s.sif\n"
+        project,
+        "image",
+        "software-deployment-method: apptainer\nconfig:\n  image: /apps/s.sif\n"
+        "apptainer-args: --nv\n",
     )
     assert project.planned(image, TARGET) == {}
     project.snakemake(image, "--force", TARGET)
-    assert "/apps/s.sif bash -c" in calls.read_text()
+    assert "--nv /apps/s.sif bash -c" in calls.read_text()
     assert "somnoflow.commands.simulate" in calls.read_text()
     assert project.planned(TARGET) == {}
 
@@ -77,3 +102,14 @@ def test_lost_names_are_missed(tmp_path: Path, calls: Path) -> None:
     printed = project.snakemake(modules, TARGET, "--config", "shards=2", check=False)
     assert "found env-modules without 'modules'" in printed
     assert not calls.exists()
+
+
+def test_conda_makes_the_environment_of_the_pins(tmp_path: Path, calls: Path) -> None:
+    project = Project.copy(tmp_path / "project")
+    conda = "--software-deployment-method=conda"
+    project.snakemake(conda, "--conda-create-envs-only", TARGET)
+    pins = (project.folder / "envs/somnoflow.yaml").read_text(encoding="utf-8")
+    assert calls.read_text() == pins
+    project.snakemake(conda, TARGET)
+    assert calls.read_text().startswith(f"{pins}activate {project.folder}/.snakemake/conda/")
+    assert project.planned(TARGET) == {}
