@@ -32,19 +32,23 @@ class Project:
                 shutil.copy2(source, folder / part)
         return cls(folder, configfile)
 
+    def command(self, *arguments: str) -> list[str]:
+        """Give the command line that runs Snakemake."""
+        return [
+            sys.executable, "-m", "snakemake", "--cores", "2",
+            "--configfile", self.configfile, "--nocolor", *arguments,
+        ]  # fmt: skip
+
     def snakemake(self, *arguments: str, check: bool = True) -> str:
         """Run Snakemake and give all that it printed."""
         done = subprocess.run(
-            [
-                sys.executable, "-m", "snakemake", "--cores", "2",
-                "--configfile", self.configfile, "--nocolor", *arguments,
-            ],
+            self.command(*arguments),
             cwd=self.folder,
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             check=False,
-        )  # fmt: skip
+        )
         if check and done.returncode:
             raise AssertionError(f"snakemake {' '.join(arguments)} failed:\n{done.stdout}")
         return done.stdout

@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,9 @@ def note(state: Path, *, seen: Mapping[str, Signature], observed: Mapping[str, s
         }
         for file, sha256 in observed.items()
     }
-    _write(state, entries)
+    # A killed job's temporary file goes; whoever only refreshes meanwhile does without.
+    with atomic(state) as path:
+        write_json(path, entries)
 
 
 def changes(state: Path, *, folder: Path) -> str:
@@ -99,14 +102,11 @@ def _refresh(state: Path, *, folder: Path) -> dict[str, dict[str, Any]]:
     entries = _read(state)
     for file in news.keys() & entries.keys():
         entries[file] |= news[file]
-    _write(state, entries)
-    return entries
-
-
-def _write(state: Path, entries: Mapping[str, Any]) -> None:
-    # Each cluster job reads the Snakefile, and so this state, at any time.
-    with atomic(state, alone=False) as path:
+    # Each cluster job reads the Snakefile, and so this state, at any time. Where `check` notes more
+    # in this moment and takes the temporary file away, what it notes is newer.
+    with suppress(FileNotFoundError), atomic(state, alone=False) as path:
         write_json(path, entries)
+    return entries
 
 
 def _read(state: Path) -> dict[str, dict[str, Any]]:

@@ -93,6 +93,16 @@ class Resume:
             shutil.copyfile(best, path)
         with atomic(self.training) as path:
             write_history(path, rows)
+        self._tidy()
+
+    def copy(self, *, weights: Path, training: Path) -> None:
+        """Copy the two results to where the workflow wants them."""
+        self._tidy()  # where a kill came between the results and the end of `finish`
+        shutil.copyfile(self.weights, weights)
+        shutil.copyfile(self.training, training)
+
+    def _tidy(self) -> None:
+        """Leave nothing but the two results."""
         for other in self._home.iterdir():
             if other != self.folder:
                 shutil.rmtree(other)
@@ -101,11 +111,6 @@ class Resume:
                 shutil.rmtree(state)
             elif state not in (self.weights, self.training):
                 state.unlink()
-
-    def copy(self, *, weights: Path, training: Path) -> None:
-        """Copy the two results to where the workflow wants them."""
-        shutil.copyfile(self.weights, weights)
-        shutil.copyfile(self.training, training)
 
 
 def find_resume(
