@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from somnoflow.evaluate.agreement import STATISTICS
+from somnoflow.io.printable import printable
 from somnoflow.report.tables import NOTHING, decimal, plural, score
 from somnoflow.stages import STAGE_NAMES
 
@@ -33,7 +34,7 @@ def describe(content: Mapping[str, Any]) -> str:
     ]
     text = "\n\n".join(parts) + "\n"
     # Names are others' text: a terminal must not obey it.
-    return "".join(sign if sign.isprintable() or sign == "\n" else "?" for sign in text)
+    return printable(text, keep="\n")
 
 
 def _describe_cohort(name: str, block: Mapping[str, Any], content: Mapping[str, Any]) -> str:

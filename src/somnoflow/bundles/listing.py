@@ -7,6 +7,7 @@ from pathlib import Path
 
 from somnoflow.bundles.about import BundleAbout
 from somnoflow.bundles.bundle import ABOUT, SUFFIX, find_bundle, open_bundle, shipped
+from somnoflow.io.printable import printable
 from somnoflow.models.errors import WeightsError
 from somnoflow.tasks import TASKS
 
@@ -64,7 +65,7 @@ def list_bundles(folder: Path | None) -> list[Listed]:
 
 
 def find_card(name_or_path: str | Path) -> str:
-    """Give the text of a bundle's card; a bundle is named by its path or its name in the list.
+    """Give a bundle's card for a terminal; a bundle is named by its path or its name in the list.
 
     Raises
     ------
@@ -75,7 +76,7 @@ def find_card(name_or_path: str | Path) -> str:
         one.path for one in list_bundles(None) if one.about and one.about.name == str(name_or_path)
     ]
     with open_bundle(named[0] if named else find_bundle(name_or_path)) as bundle:
-        return bundle.card
+        return printable(bundle.card, keep="\n\t")
 
 
 def as_table(bundles: Sequence[Listed]) -> str:

@@ -19,6 +19,7 @@ from somnoflow.inspect.tables import (
     signal_rows,
 )
 from somnoflow.io.manifest import shown
+from somnoflow.io.printable import printable
 
 WIDTH = 96
 _EXAMPLES = 3
@@ -37,7 +38,7 @@ def describe(findings: Findings, *, steps: Sequence[str]) -> str:
     parts.append(_section("Next", [line for step in steps for line in step.splitlines()]))
     text = "\n".join(part for part in parts if part) + "\n"
     # Names and labels are others' text: a terminal must not obey it.
-    return "".join(sign if sign.isprintable() or sign == "\n" else "?" for sign in text)
+    return printable(text, keep="\n")
 
 
 def as_json(findings: Findings, *, steps: Sequence[str]) -> str:

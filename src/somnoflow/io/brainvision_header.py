@@ -26,8 +26,10 @@ from somnoflow.io.source import (
     HIGHEST_RATE,
     LAST_YEAR,
     LONGEST_SECONDS,
+    MOST_SAMPLES,
     implausible,
     readable,
+    too_many_samples,
 )
 
 SAMPLE_BYTES = {"INT_16": 2, "INT_32": 4, "IEEE_FLOAT_32": 4}
@@ -81,6 +83,8 @@ def read_brainvision_header(path: Path) -> BrainVisionHeader:
     rate = _sampling_rate(infos.get("SamplingInterval", ""))
     if samples > LONGEST_SECONDS * rate:
         raise implausible(f"{samples} samples at {rate:g} Hz")
+    if samples > MOST_SAMPLES:
+        raise too_many_samples(data.name, samples)
     segments, notes = _read_segments(path, infos.get("MarkerFile", ""), samples=samples)
     return BrainVisionHeader(
         data=data,

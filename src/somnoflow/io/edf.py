@@ -43,6 +43,7 @@ from somnoflow.io.source import (
     CLOCK_TOLERANCE,
     COPY_AGAIN,
     LONGEST_SECONDS,
+    MOST_SEGMENTS,
     Segment,
     SourceRecording,
     SourceSignal,
@@ -195,7 +196,10 @@ def _require_first(seconds: float) -> None:
 def _find_edges(times: npt.NDArray[np.float64], header: Header) -> list[int]:
     """Give the first data record of each segment, and the number of data records."""
     late = np.diff(times) - float(header.record_seconds)
-    return [0, *(np.flatnonzero(late > _TOLERANCE) + 1).tolist(), len(times)]
+    begins = np.flatnonzero(late > _TOLERANCE) + 1
+    if len(begins) >= MOST_SEGMENTS:
+        raise implausible(f"{len(begins)} gaps", wanted=f"fewer than {MOST_SEGMENTS} gaps")
+    return [0, *begins.tolist(), len(times)]
 
 
 def _find_segments(

@@ -7,7 +7,9 @@ here, before a single sample is read:
   refused: nobody knows how long that night is. Less than a record too much is junk: it is ignored
   and noted.
 - Zero data records, and -1 (a recorder that never closed the file), are refused.
-- More than 14 days, or a signal of more than 100 kHz, is refused before memory is asked for.
+- More than 14 days, a signal of more than 100 kHz or of more than 2^30 samples, more than 2^24 data
+  records and more than 4 MiB of annotations in one of them are refused before memory is asked for:
+  a file with a hole in it is nothing on the disk.
 - A record duration that fills its field of 8 characters was cut off there: it is taken to be the
   simplest fraction that these characters can stand for, at most 1e-4 of it away (0.333333 s is
   1/3 s, or the last epoch would be lost). A shorter text is meant as it stands.
@@ -18,7 +20,7 @@ here, before a single sample is read:
   (one more at the top is a common slip). A physical minimum above its maximum turns the signal
   round, as the specification has it. Any other range costs that signal, not the night.
 - Decimal commas are read as points. Each text is UTF-8, else Latin-1: the micro sign is often
-  outside ASCII.
+  outside ASCII. A control character becomes a question mark: labels are written to terminals.
 
 Source: Kemp et al. 1992 (EDF), Kemp & Olivan 2003 (EDF+), www.edfplus.info.
 """
@@ -32,6 +34,7 @@ from itertools import accumulate
 from math import floor, isfinite
 from pathlib import Path
 
+from somnoflow.io.printable import printable
 from somnoflow.io.rejection import Rejection
 from somnoflow.io.source import (
     COPY_AGAIN,
@@ -39,10 +42,14 @@ from somnoflow.io.source import (
     HIGHEST_RATE,
     LAST_YEAR,
     LONGEST_SECONDS,
+    MOST_SAMPLES,
     implausible,
     readable,
+    too_many_samples,
 )
 
+MOST_RECORDS = 2**24
+MOST_ANNOTATION_BYTES = 2**22  # of a data record; the scoring of a night has a tenth of it
 EXPORT_AGAIN = "Open the file in an EDF viewer, and export it again"
 
 _BLOCK = 256  # bytes of the fixed header, and of each signal's
@@ -259,7 +266,20 @@ def _require_plausible(header: Header) -> None:
     seconds = header.records * header.record_seconds
     if seconds > LONGEST_SECONDS:
         raise implausible(f"a recording of {float(seconds / 86400):.1f} days")
+    if header.records > MOST_RECORDS:
+        raise implausible(
+            f"{header.records} data records", wanted=f"at most {MOST_RECORDS} data records"
+        )
+    for channel in header.annotations:
+        size = channel.columns.stop - channel.columns.start
+        if size > MOST_ANNOTATION_BYTES:
+            raise implausible(
+                f"{size} bytes of annotations in a data record",
+                wanted=f"at most {MOST_ANNOTATION_BYTES} bytes",
+            )
     for signal in header.signals:
+        if header.records * signal.samples > MOST_SAMPLES:
+            raise too_many_samples(signal.label, header.records * signal.samples)
         if signal.samples > HIGHEST_RATE * header.record_seconds:
             raise implausible(
                 f"'{signal.label}' at {float(signal.samples / header.record_seconds):g} Hz"
@@ -353,6 +373,7 @@ def _plain(text: bytes) -> str:
 
 def _text(field: bytes) -> str:
     try:
-        return field.decode("utf-8").strip(" \0")
+        text = field.decode("utf-8")
     except UnicodeDecodeError:
-        return field.decode("latin-1").strip(" \0")
+        text = field.decode("latin-1")
+    return printable(text.strip(" \0"))

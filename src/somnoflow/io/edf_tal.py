@@ -24,7 +24,7 @@ STAMP_BYTES = 24  # of a data record's annotations, enough for its clock
 _SEPARATOR = 0x14
 _NUMBER = rb"[0-9]+(?:\.[0-9]*)?"
 _TAL = re.compile(
-    rb"([+-]?" + _NUMBER + rb")(?:\x15(" + _NUMBER + rb"))?\x14((?:[^\x00\x14]*\x14)+)"
+    rb"([+-]?" + _NUMBER + rb")(?:\x15(" + _NUMBER + rb"))?\x14((?:[^\x00\x14]*+\x14)++)"
 )
 
 

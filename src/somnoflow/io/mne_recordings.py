@@ -29,6 +29,7 @@ import numpy.typing as npt
 
 from somnoflow.io.brainvision_header import BrainVisionHeader, read_brainvision_header
 from somnoflow.io.fif_directory import FifBuffer, read_fif_buffers
+from somnoflow.io.printable import printable
 from somnoflow.io.rejection import Rejection
 from somnoflow.io.source import (
     CLOCK_TOLERANCE,
@@ -36,12 +37,14 @@ from somnoflow.io.source import (
     HIGHEST_RATE,
     LAST_YEAR,
     LONGEST_SECONDS,
+    MOST_SAMPLES,
     Segment,
     SourceRecording,
     SourceSignal,
     implausible,
     note_gaps,
     readable,
+    too_many_samples,
 )
 
 LARGEST_OVERLAP = 1.0  # s, by which the clock of a pause may disagree with the sampling
@@ -78,6 +81,8 @@ def open_fif(path: Path) -> SourceRecording:
         rate = float(raw.info["sfreq"])
         if raw.n_times > LONGEST_SECONDS * rate or not 0 < rate <= HIGHEST_RATE:
             raise implausible(f"{raw.n_times} samples at {rate:g} Hz")
+        if raw.n_times > MOST_SAMPLES:
+            raise too_many_samples(raw.ch_names[0], raw.n_times)
     return _make_recording(
         path,
         raw,
@@ -227,7 +232,7 @@ def _source_signal(
         return tuple(part.astype(np.float32) for part in parts)
 
     return SourceSignal(
-        label=raw.ch_names[number],
+        label=printable(raw.ch_names[number]),
         unit="V" if channel["unit"] == _VOLT else "",
         sampling_rate=float(raw.info["sfreq"]),
         limits=(-reach, reach - step),

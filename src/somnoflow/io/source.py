@@ -3,8 +3,8 @@
 Headers are read when a recording is opened, samples only when they are asked for: a night of many
 channels costs no more than the channels that are used.
 
-More than 14 days, or more than 100 kHz, is no sleep recording but a damaged header: it is refused
-before memory is asked for.
+More than 14 days, more than 100 kHz, or more than 2^30 samples of a signal is no sleep recording
+but a damaged header, or one that lies: it is refused before memory is asked for.
 """
 
 from collections.abc import Callable, Iterator
@@ -21,6 +21,8 @@ from somnoflow.io.rejection import Rejection
 COPY_AGAIN = "Copy or download the file again, or leave it out of the manifest"
 LONGEST_SECONDS = 14 * 24 * 3600
 HIGHEST_RATE = 100_000
+MOST_SAMPLES = 2**30  # of a signal: 14 days at 800 Hz, 4 GiB
+MOST_SEGMENTS = 100_000
 CLOCK_TOLERANCE = 0.001  # s, by which recorders round their clocks
 FIRST_YEAR, LAST_YEAR = 1985, 2084  # EDF can tell these apart
 
@@ -85,13 +87,24 @@ def readable(path: Path) -> Iterator[None]:
         ) from error
 
 
-def implausible(found: str) -> Rejection:
+def implausible(
+    found: str,
+    *,
+    wanted: str = f"at most {LONGEST_SECONDS // 86400} days, at at most {HIGHEST_RATE} Hz",
+) -> Rejection:
     """Give the rejection of a header that describes no sleep recording."""
     return Rejection(
         problem="implausible header",
         found=found,
-        wanted=f"at most {LONGEST_SECONDS // 86400} days, at at most {HIGHEST_RATE} Hz",
+        wanted=wanted,
         advice="Check the recording in the program that made it, and export it again",
+    )
+
+
+def too_many_samples(label: str, samples: int) -> Rejection:
+    """Give the rejection of a signal that no memory could hold."""
+    return implausible(
+        f"'{label}' with {samples} samples", wanted=f"at most {MOST_SAMPLES} samples of a signal"
     )
 
 
