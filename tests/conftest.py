@@ -32,15 +32,21 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
 @pytest.fixture
 def editable(finished: Project) -> Iterator[Project]:
     """Give the finished project; what a test changes in it is put back afterwards."""
-    watched = [
-        path
-        for path in finished.folder.rglob("*")
-        if path.is_file() and ".snakemake" not in path.parts and "__pycache__" not in path.parts
-    ]
-    before = {path: path.read_bytes() for path in watched}
+
+    def watched() -> set[Path]:
+        return {
+            path
+            for path in finished.folder.rglob("*")
+            if path.is_file() and ".snakemake" not in path.parts and "__pycache__" not in path.parts
+        }
+
+    before = {path: path.read_bytes() for path in watched()}
     yield finished
+    for path in watched() - before.keys():
+        path.unlink()
     for path, content in before.items():
         if not path.exists() or path.read_bytes() != content:
+            path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
 
 

@@ -1,7 +1,7 @@
 """Kill the processes of a workflow at random moments, let it go on, and compare what comes out.
 
 Usage: ``python -m tests.faults.kills --folder FOLDER [--kills 220] [--seed 1]
-[--config config/tiny.yaml] --out docs/reliability``
+[--config config/tiny.yaml] --out docs/reliability [--page docs/reliability.md]``
 
 FOLDER gets two copies of the project. `undisturbed` runs in peace, once: a finished one is used
 again. In `killed` each job is killed (SIGKILL) about twice at moments drawn with the seed: so many
@@ -44,6 +44,7 @@ from tqdm import tqdm
 from somnoflow.config.files import load_values
 from somnoflow.io.atomic import TEMPORARY
 from somnoflow.io.table import read_table, write_table
+from somnoflow.one_workflow import LOCK
 from somnoflow.plan import Plan
 from tests.workflow.project import Project
 
@@ -54,8 +55,9 @@ VICTIMS = {JOB: 88, SNAKEMAKE: 6, ALL: 6}
 LIFE, WRITING = "life", "writing"
 # What of the results holds times, hosts or attempts, and so differs from run to run.
 VOLATILE_FOLDERS = {"logs", "benchmarks", "tensorboard"}
-VOLATILE_FILES = {"run.json", "state.json"}
+VOLATILE_FILES = {"run.json", "state.json", LOCK}
 VOLATILE = {"report/index.html"}
+MARKS = ("<!-- kills: made by tests/faults/kills.py -->\n", "<!-- end of kills -->\n")
 # Sessions of Snakemake that fail although nothing was killed: a job of the one before went on.
 FAILURES_IN_A_ROW = 3
 
@@ -622,6 +624,32 @@ def read_kills(table: Path) -> list[Kill]:
     ]
 
 
+def shown(folder: Path) -> str:
+    """Give the tables of a folder as a sentence and a table in Markdown."""
+    kills, stages = read_kills(folder / "kills.tsv"), read_table(folder / "stages.tsv")
+    victims = Counter(kill.victim for kill in kills)
+    snakemake = sum(kill.stage == SNAKEMAKE for kill in kills)
+    rows = [list(stages[0]), ["---"] * len(stages[0]), *(list(row.values()) for row in stages)]
+    total = [str(sum(int(row[name]) for row in stages)) for name in list(stages[0])[1:]]
+    rows.append(["all", *total])
+    table = "".join(f"| {' | '.join(row)} |\n" for row in rows)
+    return (
+        f"{len(kills)} kills landed: {len(kills) - snakemake} of jobs, {snakemake} of Snakemake "
+        f"({victims[SNAKEMAKE]} of them alone, while its jobs went on; "
+        f"{snakemake - victims[SNAKEMAKE]} with all its jobs).\n\n{table}"
+    )
+
+
+def write_page(page: Path, folder: Path) -> None:
+    """Put the counts between the two marks of a page."""
+    before, middle, after = page.read_text(encoding="utf-8").partition(MARKS[0])
+    _, end, rest = after.partition(MARKS[1])
+    if not (middle and end):
+        raise ValueError(f"{page} lacks the marks {' and '.join(MARKS)}")
+    text = f"{before}{MARKS[0]}\n{shown(folder)}\n{MARKS[1]}{rest}"
+    page.write_text(text, encoding="utf-8")
+
+
 def not_fresh(project: Project) -> list[str]:
     """Give the lines of `somnoflow check` about results that are not fresh."""
     done = project.somnoflow("check", "--configfile", project.configfile)
@@ -638,6 +666,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--cores", type=int, default=2)
     parser.add_argument("--config", default="config/tiny.yaml")
+    parser.add_argument("--page", type=Path, help="Markdown file that shows the counts")
     parser.add_argument("--out", type=Path, required=True, help="for the tables")
     options = parser.parse_args()
     folder = options.folder.resolve()
@@ -695,6 +724,8 @@ def main() -> int:
         print(f"{title}: {len(lines)}")
         for line in lines:
             print(f"  {line}")
+    if options.page:
+        write_page(options.page, options.out)
     return int(bool(different or left or stale or again))
 
 
