@@ -10,7 +10,12 @@ import torch.distributed as dist
 from torch import nn
 
 from somnoflow.models.losses import nt_xent
-from somnoflow.training.distributed import Rank, gather, synchronise_batch_norms
+from somnoflow.training.distributed import (
+    Rank,
+    gather,
+    require_same,
+    synchronise_batch_norms,
+)
 
 
 def layers() -> nn.Sequential:
@@ -46,6 +51,11 @@ def part_of_a_step(rank: Rank, *, folder: Path) -> None:
         gradient.div_(rank.of)
     state = {"loss": loss, "state": model.state_dict(), "gradients": gradients}
     torch.save(state, folder / f"{rank.number}.pt")
+
+
+def differ(rank: Rank) -> None:
+    dist.init_process_group("gloo", rank=rank.number, world_size=rank.of)
+    require_same(str(3 + rank.number), what="the pass")
 
 
 def second_is_killed(rank: Rank) -> None:

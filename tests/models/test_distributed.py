@@ -1,20 +1,26 @@
 """Several processes: the training of one, nothing that hangs, errors that are told."""
 
 import logging
+import os
+import socket
+import subprocess
+import sys
+import time
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import polars as pl
+import psutil
 import pytest
 import torch
 from packed_shards import Cohort, make_cohort
-from processes import layers, part_of_a_step, second_fails, second_is_killed, step, views
+from processes import differ, layers, part_of_a_step, second_fails, second_is_killed, step, views
 
 from somnoflow.commands.pretrain import pretrain
 from somnoflow.config.pretrain import PretrainSlice, Recipe
 from somnoflow.training.batches import PassOrder, validation_batches
-from somnoflow.training.distributed import Rank, launch
+from somnoflow.training.distributed import ALONE, Rank, joined, launch
 from somnoflow.training.errors import TrainingError
 from somnoflow.training.selfsupervised import make_batches
 
@@ -25,29 +31,65 @@ LOSSES = [
 ]
 
 
-def run(cohort: Cohort, folder: Path, *, processes: int, **changes: object) -> pl.DataFrame:
+# What a job of Slurm sees; ranks are not taken from there.
+NOT_OURS = {
+    "SLURM_JOB_ID": "7", "SLURM_JOB_NAME": "job", "SLURM_NTASKS": "4", "SLURM_PROCID": "3",
+    "SLURM_LOCALID": "3", "SLURM_NODEID": "1", "SLURM_NTASKS_PER_NODE": "2",
+}  # fmt: skip
+CONTRASTED = {"choose_by": "knn", "accumulate": 3}
+
+
+def arguments(cohort: Cohort, folder: Path, **changes: object) -> dict[str, object]:
     folder.mkdir(parents=True, exist_ok=True)
     settings = {"passes": 2, "batch_size": 8, "frame_step": 1.5, "precision": "float32"}
-    pretrain(
-        packed=cohort.packed,
-        split=cohort.split,
-        encoder=folder / "encoder.safetensors",
-        training=folder / "training.csv",
-        resume=folder / "resume",
-        tensorboard=folder / "tensorboard",
-        name="neuronet/EEG_C4",
-        fold=0,
-        gpus=0,
-        threads=2,
-        processes=processes,
-        cfg=PretrainSlice(
+    return {
+        "packed": cohort.packed,
+        "split": cohort.split,
+        "encoder": folder / "encoder.safetensors",
+        "training": folder / "training.csv",
+        "resume": folder / "resume",
+        "tensorboard": folder / "tensorboard",
+        "name": "neuronet/EEG_C4",
+        "fold": 0,
+        "gpus": 0,
+        "threads": 2,
+        "cfg": PretrainSlice(
             channel="EEG_C4",
             channels=["EEG_C4"],
             sampling_rate=100,
             recipe=Recipe(**{**settings, **changes}),
         ),
-    )
+    }
+
+
+def run(cohort: Cohort, folder: Path, *, processes: int = 1, **changes: object) -> pl.DataFrame:
+    pretrain(**arguments(cohort, folder, **changes), processes=processes)
     return pl.read_csv(folder / "training.csv")
+
+
+def torchrun(
+    cohort: Cohort, folder: Path, *options: str, **changes: object
+) -> subprocess.Popen[str]:
+    values = arguments(cohort, folder, **changes)
+    packed = values.pop("packed")
+    cfg = values.pop("cfg").model_dump_json()
+    return subprocess.Popen(
+        [
+            sys.executable, "-m", "torch.distributed.run", *options,
+            "-m", "somnoflow.commands.pretrain", "--packed", *map(str, packed), "--cfg", cfg,
+            *(part for name, value in values.items() for part in (f"--{name}", str(value))),
+        ],
+        env=os.environ | NOT_OURS,
+        stderr=subprocess.PIPE,
+        text=True,
+    )  # fmt: skip
+
+
+def assert_same_curves(found: pl.DataFrame, wanted: pl.DataFrame, *, columns: int = 6) -> None:
+    assert len(found) == len(wanted)
+    known = [name for name in LOSSES if wanted[name].null_count() == 0]
+    assert len(known) == columns
+    np.testing.assert_allclose(found.select(known), wanted.select(known), rtol=0, atol=1e-4)
 
 
 @pytest.fixture(scope="module")
@@ -55,22 +97,102 @@ def cohort(tmp_path_factory: pytest.TempPathFactory) -> Cohort:
     return make_cohort(tmp_path_factory.mktemp("cohort"))
 
 
-@pytest.mark.parametrize(
-    "changes", [{"choose_by": "knn", "accumulate": 3}, {"objective": "masked"}]
-)
-def test_two_processes_train_as_one(cohort: Cohort, tmp_path: Path, changes: dict) -> None:
+@pytest.fixture(scope="module")
+def one(cohort: Cohort, tmp_path_factory: pytest.TempPathFactory) -> pl.DataFrame:
+    rows = run(cohort, tmp_path_factory.mktemp("one"), **CONTRASTED)
+    assert abs(rows["train_loss"][0] - rows["train_loss"][1]) > 0.01
+    return rows
+
+
+def test_two_processes_train_as_one(cohort: Cohort, one: pl.DataFrame, tmp_path: Path) -> None:
     """Same batches, masks, batch norm statistics and contrast, hence the same curves."""
-    one = run(cohort, tmp_path / "one", processes=1, **changes)
-    two = run(cohort, tmp_path / "two", processes=2, **changes)
-    assert len(one) == len(two) == 2
-    assert abs(one["train_loss"][0] - one["train_loss"][1]) > 0.01
-    known = [name for name in LOSSES if one[name].null_count() == 0]
-    assert len(known) == (4 if changes.get("objective") == "masked" else 6)
-    np.testing.assert_allclose(two.select(known), one.select(known), rtol=0, atol=1e-4)
-    if "choose_by" in changes:
-        assert two["val_knn_macro_f1"].null_count() == 0
-    (folder,) = (tmp_path / "two/tensorboard/neuronet/EEG_C4/fold=0").iterdir()
+    two = run(cohort, tmp_path, processes=2, **CONTRASTED)
+    assert_same_curves(two, one)
+    assert two["val_knn_macro_f1"].null_count() == 0
+    (folder,) = (tmp_path / "tensorboard/neuronet/EEG_C4/fold=0").iterdir()
     assert len(list(folder.iterdir())) == 1  # one process writes
+
+
+def test_two_processes_without_a_contrast_train_as_one(cohort: Cohort, tmp_path: Path) -> None:
+    one = run(cohort, tmp_path / "one", objective="masked")
+    two = run(cohort, tmp_path / "two", processes=2, objective="masked")
+    assert_same_curves(two, one, columns=4)
+
+
+def test_torchrun_trains_as_one_process(cohort: Cohort, one: pl.DataFrame, tmp_path: Path) -> None:
+    begun = torchrun(cohort, tmp_path, "--standalone", "--nproc-per-node=2", **CONTRASTED)
+    said = begun.communicate()[1]
+    assert begun.returncode == 0, said
+    assert_same_curves(pl.read_csv(tmp_path / "training.csv"), one)
+    assert said.count("process 1 of 2 on 1 machines") == said.count("pass 2 of 2") == 1
+    assert "process 2 of 2" not in said
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "encoder.safetensors", "resume", "run.json", "tensorboard", "training.csv",
+    ]  # fmt: skip
+
+
+def test_a_machine_that_fails_ends_the_other_and_one_process_goes_on(
+    cohort: Cohort, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Two machines of one process each; the second one's is killed after a pass."""
+    long = {"passes": 4}
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    where = ("--nnodes=2", "--master-addr=127.0.0.1", f"--master-port={port}")
+    folder = tmp_path / "two"
+    machines = [
+        torchrun(cohort, folder, *where, f"--node-rank={number}", **long) for number in range(2)
+    ]
+    try:
+        while not list(folder.glob("resume/**/last.ckpt")):
+            assert [machine.poll() for machine in machines] == [None, None]
+            time.sleep(0.02)
+        (process,) = psutil.Process(machines[1].pid).children()
+        process.kill()
+        first, second = (machine.communicate()[1] for machine in machines)
+    finally:
+        for machine in machines:
+            machine.kill()
+    assert machines[0].returncode > 0, first
+    assert machines[1].returncode > 0, second
+    assert "process 1 of 2 lost another one" in first
+    assert not (folder / "encoder.safetensors").exists()
+    assert "pass 4 of 4" not in first
+    caplog.set_level(logging.INFO)
+    found = run(cohort, folder, **long)
+    assert "continuing after the last finished pass" in caplog.text
+    assert_same_curves(found, run(cohort, tmp_path / "one", **long))
+
+
+def test_processes_that_would_go_on_from_different_passes_are_refused() -> None:
+    with pytest.raises(TrainingError, match=r"differ in the pass \(0: 3, 1: 4\)"):
+        launch(differ, processes=2)
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    for name, value in {
+        "RANK": 5, "WORLD_SIZE": 8, "LOCAL_RANK": 1, "LOCAL_WORLD_SIZE": 4,
+        "MASTER_ADDR": "first", "MASTER_PORT": 29500,
+    }.items():  # fmt: skip
+        monkeypatch.setenv(name, str(value))
+    return monkeypatch
+
+
+def test_a_process_knows_its_place_from_torchruns_variables(told: pytest.MonkeyPatch) -> None:
+    assert joined() == Rank(5, 8, machines=2)
+    assert joined().here == 4
+    told.setenv("WORLD_SIZE", "7")
+    with pytest.raises(ValueError, match="7 processes with 4 of them on this machine"):
+        joined()
+    told.delenv("LOCAL_WORLD_SIZE")
+    with pytest.raises(ValueError, match="WORLD_SIZE is 7, but LOCAL_WORLD_SIZE is not set"):
+        joined()
+    told.setenv("WORLD_SIZE", "1")
+    assert joined() == ALONE
+    told.delenv("WORLD_SIZE")
+    assert joined() == ALONE
 
 
 def test_processes_share_batches_and_take_turns_at_validation() -> None:

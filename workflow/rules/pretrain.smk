@@ -25,7 +25,7 @@ rule pretrain:
         # One process each; where there is none, as many as `processes`.
         gpu=1,
         processes=1,
-        # Or torchrun, for several machines: see "Several GPUs, several nodes" in docs/hpc.md.
+        # Or torchrun: see "Several GPUs, several nodes" in docs/hpc.md.
         launch="python",
     params:
         code=plan.code("pretrain"),

@@ -218,6 +218,7 @@ def launch(work: Callable[[Rank], None], *, processes: int) -> None:
     if processes == 1:
         work(ALONE)
         return
+    log.info("%d processes have a part of every batch each", processes)
     context = mp.get_context("spawn")
     # Where the processes meet: its port is taken from now on, so no other job can have the same.
     store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
