@@ -40,18 +40,29 @@ def judge(plan: Plan) -> list[Judgement]:
     spoilt: set[str] = set()
     for artefact in plan.artefacts():
         path = run_json(artefact.path)
-        run = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+        run, lacking = _read(path)
         verdict, reason = Verdict.FRESH, ""
         if not Path(artefact.path).exists():
             verdict = Verdict.MISSING
         elif run is None:
-            verdict, reason = Verdict.STALE, f"no {path.name} beside it"
+            verdict, reason = Verdict.STALE, lacking
         elif reason := next(_reasons(plan, artefact, run, digests=digests, spoilt=spoilt), ""):
             verdict = Verdict.STALE
         if verdict is not Verdict.FRESH:
             spoilt.update([artefact.path, *(run["outputs"] if run else ())])
         judged.append(Judgement(artefact, verdict, reason))
     return judged
+
+
+def _read(record: Path) -> tuple[dict[str, Any] | None, str]:
+    """Give a run.json, or None and why there is none to go by."""
+    if not record.exists():
+        return None, f"no {record.name} beside it"
+    try:
+        run: dict[str, Any] = json.loads(record.read_text(encoding="utf-8"))
+    except ValueError as error:
+        return None, f"{record.name} beside it is damaged: {error}"
+    return run, ""
 
 
 def _reasons(

@@ -6,6 +6,7 @@ report's provenance table: times and hosts differ from run to run.
 
 import functools
 import importlib.metadata
+import json
 import platform
 import resource
 import shutil
@@ -21,7 +22,7 @@ from pydantic import BaseModel
 
 from somnoflow.fingerprint import fingerprint
 from somnoflow.io.atomic import atomic, write_json
-from somnoflow.io.digest import sha256_file
+from somnoflow.io.digest import DigestError, sha256_file
 
 PACKAGES = (
     "somnoflow", "snakemake", "torch", "lightning", "mne", "edfio", "numpy", "scipy", "polars",
@@ -45,12 +46,18 @@ class Run:
     def start(
         cls, *, module: str, arguments: dict[str, Any], inputs: dict[str, Path | list[Path]]
     ) -> "Run":
-        """Note the code and the digests of the inputs before the work begins."""
+        """Note the code and the digests of the inputs before the work begins.
+
+        Raises `DigestError` where an input is not what the run.json beside it says was written.
+        """
+        digests = _digests(inputs)
+        for path, sha256 in digests.items():
+            _require_unchanged(Path(path), sha256)
         return cls(
             module=module,
             code=fingerprint(module),
             arguments={name: _plain(value) for name, value in arguments.items()},
-            inputs=_digests(inputs),
+            inputs=digests,
             started=datetime.now(UTC),
             clock=time.perf_counter(),
         )
@@ -88,6 +95,26 @@ def _digests(named: dict[str, Any]) -> dict[str, str]:
         path for value in named.values() for path in (value if isinstance(value, list) else [value])
     ]
     return {str(path): sha256_file(path) for path in paths}
+
+
+def _require_unchanged(path: Path, found: str) -> None:
+    """Raise `DigestError` where a file is not the one that the run.json beside it names."""
+    record = path.with_name(RUN_FILE)
+    if not record.exists():
+        return
+    try:
+        run = json.loads(record.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DigestError(
+            f"{record} is damaged: {error}. Delete {path}, and the workflow makes both anew"
+        ) from error
+    for name, wanted in run["outputs"].items():
+        if Path(name).name == path.name and found != wanted:
+            raise DigestError(
+                f"{path} has changed since {run['module']} wrote it: found sha256 {found}, wanted "
+                f"{wanted}. Delete it, and the workflow makes it anew; keep a change that you made "
+                f"yourself by deleting {record}"
+            )
 
 
 def _plain(value: Any) -> Any:

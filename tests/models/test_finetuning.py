@@ -284,7 +284,11 @@ def test_outputs_are_complete(partial: Path, full: Path) -> None:
         assert table["best"].arg_max() == table["val_macro_f1"].arg_max()
         assert about["best_pass"] == table["best"].arg_max() + 1
         kept = [path for path in (folder / "resume").rglob("*") if path.is_file()]
-        assert sorted(path.name for path in kept) == ["training.csv", "weights.safetensors"]
+        assert sorted(path.name for path in kept) == [
+            "sha256.json",
+            "training.csv",
+            "weights.safetensors",
+        ]
 
 
 class Killed(BaseException):

@@ -132,7 +132,7 @@ def test_outputs_are_complete_and_the_best_pass_is_kept(whole: Path) -> None:
     assert about["best_pass"] == table["best"].arg_max() + 1
     assert not [name for name in read_tensors(whole / "encoder.safetensors") if "lora" in name]
     kept = {path.name for path in (whole / "resume").rglob("*") if path.is_file()}
-    assert kept == {"weights.safetensors", "training.csv"}
+    assert kept == {"weights.safetensors", "training.csv", "sha256.json"}
     assert list(whole.glob("tensorboard/synthsleepnet/all/fold=0/*/events*"))
 
 

@@ -107,7 +107,7 @@ def test_outputs_are_complete_and_nothing_is_left(shared: Cohort, whole: Path) -
     results = {"encoder.safetensors", "training.csv"}
     assert {path.name for path in whole.iterdir() if path.is_file()} == results
     kept = [path for path in (whole / "resume").rglob("*") if path.is_file()]
-    assert {path.name for path in kept} == {"weights.safetensors", "training.csv"}
+    assert {path.name for path in kept} == {"weights.safetensors", "training.csv", "sha256.json"}
     assert (kept[0].parent / "weights.safetensors").read_bytes() == files(whole)[0]
     assert (kept[0].parent / "training.csv").read_bytes() == files(whole)[1]
     model, about = load_neuronet(whole / "encoder.safetensors")

@@ -156,7 +156,11 @@ def test_results_are_complete(whole: dict[str, Path], name: str) -> None:
     assert table["best"].sum() == 1
     assert about["best_pass"] == table.filter(pl.col("best") == 1)["pass"].item()
     kept = [path for path in (folder / "resume").rglob("*") if path.is_file()]
-    assert sorted(path.name for path in kept) == ["training.csv", "weights.safetensors"]
+    assert sorted(path.name for path in kept) == [
+        "sha256.json",
+        "training.csv",
+        "weights.safetensors",
+    ]
     home = folder / f"tensorboard/{name}/EEG_C4/published/fold=0"
     parts = {"cnn", "sequence"} if name == "deepsleepnet" else {kept[0].parent.name}
     assert {path.parent.name for path in home.rglob("events*")} == parts

@@ -11,6 +11,7 @@ while its jobs go on; started again it deletes their outputs and asks for them a
 are copied instead of trained once more.
 """
 
+import json
 import logging
 import shutil
 import zipfile
@@ -23,7 +24,7 @@ import lightning.pytorch as pl
 from pydantic import BaseModel
 
 from somnoflow.fingerprint import fingerprint
-from somnoflow.io.atomic import atomic
+from somnoflow.io.atomic import atomic, write_json
 from somnoflow.io.digest import sha256_file, sha256_json
 from somnoflow.models.weights import write_weights
 from somnoflow.training.history import write_history
@@ -81,35 +82,50 @@ class Resume:
         self.folder = home / key
         self.weights = self.folder / "weights.safetensors"
         self.training = self.folder / "training.csv"
+        self._digests = self.folder / "sha256.json"
 
     @property
     def finished(self) -> bool:
         """Whether the results of a finished training are here; the table is written last."""
-        return self.training.exists()
+        return self.training.exists() and self._digests.exists()
 
     def finish(self, best: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         """Keep best weights and record of the passes; drop the state and older trainings."""
-        with atomic(self.weights) as path:
-            shutil.copyfile(best, path)
-        with atomic(self.training) as path:
-            write_history(path, rows)
+        with (
+            atomic(self.training) as training,
+            atomic(self._digests) as digests,
+            atomic(self.weights) as weights,
+        ):  # they get their names from the last to the first
+            shutil.copyfile(best, weights)
+            write_history(training, rows)
+            made = {self.weights.name: weights, self.training.name: training}
+            write_json(digests, {name: sha256_file(path) for name, path in made.items()})
         self._tidy()
 
     def copy(self, *, weights: Path, training: Path) -> None:
-        """Copy the two results to where the workflow wants them."""
+        """Copy the two results to where the workflow wants them.
+
+        Raises `CheckpointError` where they are no longer what the training left.
+        """
         self._tidy()  # where a kill came between the results and the end of `finish`
-        shutil.copyfile(self.weights, weights)
-        shutil.copyfile(self.training, training)
+        digests = json.loads(self._digests.read_text(encoding="utf-8"))
+        for kept, wanted in ((self.weights, weights), (self.training, training)):
+            if not kept.exists() or sha256_file(kept) != digests[kept.name]:
+                raise CheckpointError(
+                    f"{kept} is damaged: it is not the file that the training left. Delete the "
+                    f"folder {self.folder} to train from the beginning"
+                )
+            shutil.copyfile(kept, wanted)
 
     def _tidy(self) -> None:
-        """Leave nothing but the two results."""
+        """Leave nothing but the two results and their digests."""
         for other in self._home.iterdir():
             if other != self.folder:
                 shutil.rmtree(other)
         for state in self.folder.iterdir():
             if state.is_dir():  # of a training in steps
                 shutil.rmtree(state)
-            elif state not in (self.weights, self.training):
+            elif state not in (self.weights, self.training, self._digests):
                 state.unlink()
 
 
@@ -188,6 +204,7 @@ class PassCheckpoints(pl.Callback):
         self._weights = weights
         self._choice = choice
         self.rows: list[Row] = []
+        self._best_sha256 = ""
 
     @property
     def checkpoint(self) -> Path:
@@ -224,15 +241,16 @@ class PassCheckpoints(pl.Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """Give the record of the passes; Lightning writes it into the checkpoint."""
-        return {"rows": self.rows}
+        return {"rows": self.rows, "best_sha256": self._best_sha256}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over the record of the passes before the stop."""
         self.rows = state_dict["rows"]
-        if not self.best_weights.exists():
+        self._best_sha256 = state_dict["best_sha256"]
+        if not self.best_weights.exists() or sha256_file(self.best_weights) != self._best_sha256:
             raise CheckpointError(
-                f"{self.best_weights} is missing beside {CHECKPOINT}. "
-                f"Delete the folder {self._folder} to train from the beginning"
+                f"{self.best_weights} is missing or damaged: it is not what {CHECKPOINT} beside it "
+                f"names. Delete the folder {self._folder} to train from the beginning"
             )
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -246,6 +264,7 @@ class PassCheckpoints(pl.Callback):
             tensors, about = self._weights()
             with atomic(self.best_weights) as path:
                 write_weights(path, tensors, {**about, "best_pass": row["pass"]})
+            self._best_sha256 = sha256_file(self.best_weights)
         _draw(trainer, row)
         with atomic(self.checkpoint) as path:
             trainer.save_checkpoint(path)
