@@ -1,5 +1,6 @@
 """Files made from definitions are what the definitions make today."""
 
+import importlib
 import importlib.util
 import json
 import re
@@ -102,6 +103,20 @@ def test_every_rule_takes_its_software_as_the_others_do() -> None:
         assert jobs
         assert text.count('    conda:\n        "../../envs/somnoflow.yaml"\n') == jobs, path.name
         assert text.count("    envmodules:\n        *software.modules,\n") == jobs, path.name
+
+
+def test_licences_are_those_of_the_pins(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "envs")
+    module = importlib.import_module("licences")
+    constraints = (ROOT / "envs/constraints.txt").read_text(encoding="utf-8")
+    # Raises where a package says no licence.
+    assert (ROOT / "docs/licences.md").read_text(encoding="utf-8") == module.page(constraints), (
+        "run: python envs/licences.py"
+    )
+    found = {name: said for rows in module.licences(constraints).values()
+             for name, (_, said) in rows.items()}  # fmt: skip
+    assert set(found) == set(re.findall(r"^([\w.-]+)==", constraints, re.M))
+    assert not [name for name, said in found.items() if not said or "unknown" in said.lower()]
 
 
 def test_ready_configs_are_valid() -> None:
