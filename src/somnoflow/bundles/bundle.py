@@ -29,6 +29,7 @@ from somnoflow.models.errors import WeightsError
 ABOUT, CARD = "model.json", "README.md"
 # The most bytes of each file; the largest published models have about 1 GB.
 LIMITS = {ABOUT: 2**20, CARD: 2**20, MODEL: 2**33, ENCODER: 2**33, HEAD: 2**33}
+MOST_RATIO = 100  # of unpacked bytes to packed ones; weights hardly shrink, and texts to a fifth
 SHIPPED = Path(__file__).with_name("shipped")
 # What `somnoflow score` takes where no model is named.
 DEFAULT = "staging-eeg"
@@ -207,6 +208,8 @@ def _require_members(members: list[zipfile.ZipInfo], *, path: Path) -> None:
             problem = f"{name!r} compressed in a way that is not read here"
         elif member.file_size > LIMITS[name]:
             problem = f"{name!r} of {member.file_size} bytes, at most {LIMITS[name]} are read"
+        elif member.file_size > MOST_RATIO * member.compress_size:
+            problem = f"{name!r}, which unpacks to more than {MOST_RATIO} times its size"
         if problem:
             raise WeightsError(
                 f"{path} holds {problem}, wanted a bundle of {', '.join(LIMITS)} at most, as plain "

@@ -2,6 +2,7 @@
 
 import re
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, field_serializer, field_validator, model_validator
 
@@ -22,6 +23,21 @@ def _pattern(value: str) -> str:
     if "subject" not in re.compile(_compiled(value)).groupindex:
         raise ValueError("wanted a group (?P<subject>...)")
     return value
+
+
+def _require_no_secret(url: str) -> None:
+    """Raise where an address would bring a secret into logs, without repeating it."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        plain = False
+    else:
+        plain = not ("@" in parts.netloc or parts.query or parts.fragment)
+    if not plain:
+        raise ValueError(
+            "url is no address or holds a login, ? or #, and is written to logs: wanted a plain "
+            "one. Put login and password into ~/.netrc, and a token where token_variable says"
+        )
 
 
 class SubjectTable(Section):
@@ -150,6 +166,7 @@ class Dataset(Section):
     def _check(self) -> "Dataset":
         if self.source == "url" and self.url is None:
             raise ValueError("source is 'url', wanted the address under `url`")
+        _require_no_secret(self.url or "")
         if (self.token_variable is None) != ("{token}" not in (self.url or "")):
             raise ValueError("wanted {token} in url and token_variable, or neither")
         if self.reading.stages_inside and self.files.stages is not None:

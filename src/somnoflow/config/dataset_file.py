@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
-import yaml
-
 from somnoflow.config.base import ConfigError
 from somnoflow.config.dataset import Dataset
+from somnoflow.config.plain_yaml import read_plain_yaml
 from somnoflow.config.root import validate
 
 
@@ -24,11 +23,7 @@ def read_dataset(folder: Path) -> Dataset:
             f"no dataset '{folder.name}': {path} does not exist. Known datasets: "
             f"{', '.join(known) or '(none)'}. docs/datasets.md shows how to add one"
         )
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not YAML: {error}") from error
-    dataset = validate(Dataset, values, what=str(path))
+    dataset = validate(Dataset, read_plain_yaml(path), what=str(path))
     if dataset.name != folder.name:
         raise ConfigError(f"{path} has the name '{dataset.name}', wanted '{folder.name}'")
     return dataset

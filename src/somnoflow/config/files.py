@@ -4,9 +4,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from somnoflow.config.base import ConfigError
+from somnoflow.config.plain_yaml import read_plain_yaml
 
 DEFAULT = Path("config.yaml")
 
@@ -30,10 +29,7 @@ def _read(path: Path) -> dict[str, Any]:
         raise ConfigError(
             f"{path} does not exist. Wanted: a configuration; run this in the project's folder"
         )
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not YAML: {error}") from error
+    values = read_plain_yaml(path, anchors=True) or {}
     if not isinstance(values, dict):
         raise ConfigError(f"{path} holds a {type(values).__name__}, wanted sections and values")
     return values

@@ -5,6 +5,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from reprlib import Repr
 from typing import Any, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
@@ -30,6 +31,11 @@ from somnoflow.config.synthsleepnet import ALL, SynthSleepNet
 from somnoflow.config.unimodal import Unimodal, modality_of
 
 M = TypeVar("M", bound=BaseModel)
+
+# A few lines of aliases can stand for more values than a message, or a memory, can hold.
+_SHOWN = Repr()
+_SHOWN.maxlevel = 3
+_SHOWN.maxstring = _SHOWN.maxother = 500
 
 
 class Config(Section):
@@ -254,7 +260,7 @@ def _explain(mistake: dict[str, Any], model: type[BaseModel]) -> str:
         hint = f" Did you mean '{near[0]}'?" if near else ""
         return f"  {key}: no such key.{hint} Known here: {', '.join(known)}"
     whole = mistake["type"] in ("missing", "value_error") and isinstance(mistake["input"], dict)
-    found = "" if whole else f"found {mistake['input']!r}; "
+    found = "" if whole else f"found {_SHOWN.repr(mistake['input'])}; "
     return f"  {key}: {found}{mistake['msg']}"
 
 

@@ -3,6 +3,8 @@
 What is decided here:
 
 - A document type, an entity or a reference to another file is refused before anything is expanded.
+  So is the long name of a namespace: the parser writes it before every name, so that 32 MiB with a
+  name of 100,000 letters would be some 100 GB.
 - Pages last 30 or 20 s (`EpochLength`). Profusion's stages are counted in pages, so it must be
   told there; NSRR's stages have seconds of their own, as runs or as single pages.
 - NSRR tells stages from events by `EventType`: an unknown concept among its stages refuses the
@@ -17,7 +19,7 @@ from pathlib import Path
 from xml.etree.ElementTree import Element, ParseError
 
 from defusedxml.common import DefusedXmlException
-from defusedxml.ElementTree import fromstring
+from defusedxml.ElementTree import DefusedXMLParser
 
 from somnoflow.config.annotation import Annotation
 from somnoflow.config.vocabularies import fold
@@ -26,6 +28,7 @@ from somnoflow.io.rejection import Rejection
 from somnoflow.io.scoring import Scoring, ScoringBuilder, read_file, shorten, too_large
 
 MOST_TAGS = 2_000_000  # those of 200,000 events; each costs some hundred bytes of memory
+LONGEST_NAMESPACE = 200
 PAGES = (30.0, 20.0)
 _ROOTS = {"PSGAnnotation": "nsrr-xml", "CMPStudyConfig": "profusion-xml"}
 _EXPORT_AGAIN = "Export the scoring again"
@@ -99,11 +102,15 @@ def parse_xml(path: Path) -> Element:
     if content.count(b"<") > MOST_TAGS:
         raise too_large(f"{MOST_TAGS} tags", file=path.name)
     try:
-        return fromstring(content, forbid_dtd=True)
+        parser = DefusedXMLParser(forbid_dtd=True)
+        parser.parser.StartNamespaceDeclHandler = _require_short
+        parser.feed(content)
+        root: Element = parser.close()
     except DefusedXmlException as error:
         raise Rejection(
             problem="refused XML",
-            found=f"{path.name}: {type(error).__name__} (a document type, entity or reference)",
+            found=f"{path.name}: {type(error).__name__} (a document type, entity, reference or "
+            "long namespace)",
             wanted="plain XML without a document type",
             advice="Find out where the file is from; " + _EXPORT_AGAIN,
         ) from error
@@ -114,6 +121,16 @@ def parse_xml(path: Path) -> Element:
             wanted="well-formed XML",
             advice="Copy the file again, or check `format` in dataset.yaml",
         ) from error
+    return root
+
+
+class LongNamespace(DefusedXmlException):
+    """A namespace whose name is too long."""
+
+
+def _require_short(prefix: str | None, name: str | None) -> None:
+    if len(name or "") > LONGEST_NAMESPACE:
+        raise LongNamespace
 
 
 def _read_root(path: Path, *, wanted: str) -> Element:

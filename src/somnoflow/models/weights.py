@@ -40,14 +40,21 @@ def read_about(path: Path, *, kind: str | tuple[str, ...]) -> dict[str, Any]:
         text = (file.metadata() or {}).get(KEY)
     if text is None:
         raise ValueError(f"{path} was not written by Somnoflow: its header has no {KEY!r} entry")
-    about: dict[str, Any] = json.loads(text)
+    try:
+        about: Any = json.loads(text)
+        found = about["kind"], about["format"]
+    except (ValueError, TypeError, LookupError, RecursionError) as error:
+        raise WeightsError(
+            f"{path} is damaged: its header describes no weights ({type(error).__name__}). Get the "
+            "file again"
+        ) from error
     kinds = (kind,) if isinstance(kind, str) else kind
-    if about["format"] != FORMAT or about["kind"] not in kinds:
+    if found[1] != FORMAT or found[0] not in kinds:
         raise ValueError(
-            f"{path} holds {about['kind']!r} in format {about['format']}, "
+            f"{path} holds {found[0]!r} in format {found[1]}, "
             f"wanted {' or '.join(map(repr, kinds))} in format {FORMAT}"
         )
-    return about
+    return dict(about)
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
