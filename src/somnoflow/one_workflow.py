@@ -19,7 +19,7 @@ import shlex
 import socket
 import threading
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from io import FileIO
 from pathlib import Path
@@ -82,7 +82,10 @@ class ResultsLock:
             return
         self._ended.set()
         if is_at(self._path, self._file):
-            self._path.unlink()
+            os.ftruncate(self._file.fileno(), 0)
+            # In a folder where only its maker may remove a file, an empty one is as good.
+            with suppress(PermissionError):
+                self._path.unlink()
         self._file = None
 
     def _open(self) -> FileIO | None:
@@ -98,6 +101,9 @@ class ResultsLock:
                 self._refuse()
         with ExitStack() as stack:
             file = stack.enter_context(FileIO(number, "r+"))
+            if new:
+                # Who may write to the folder may take over what a killed workflow left there.
+                os.fchmod(number, self._path.parent.stat().st_mode & 0o666)
             try:
                 certain = hold(file)
             except BlockingIOError:

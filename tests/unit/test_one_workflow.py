@@ -155,6 +155,19 @@ def test_lock_of_somebody_else_stays_when_ours_was_removed(
     assert (tmp_path / LOCK).read_text() == "another"
 
 
+@pytest.mark.parametrize("mode", [0o755, 0o775, 0o2775, 0o700])
+def test_who_may_write_to_the_folder_may_take_over(
+    lock_of: LockOf, tmp_path: Path, mode: int
+) -> None:
+    tmp_path.chmod(mode)
+    before = os.umask(0o077)
+    try:
+        lock_of(tmp_path).take()
+    finally:
+        os.umask(before)
+    assert (tmp_path / LOCK).stat().st_mode & 0o777 == mode & 0o666
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 def test_lock_that_may_not_be_read(lock_of: LockOf, tmp_path: Path) -> None:
     (tmp_path / LOCK).touch(mode=0)
