@@ -93,7 +93,8 @@ def _tree(module: str) -> ast.Module:
     return tree
 
 
-def _imports(module: str) -> list[str]:
+@functools.cache
+def _imports(module: str) -> tuple[str, ...]:
     """Give the modules of the package that `module` imports; packages' own files are empty."""
     found: set[str] = set()
     for node in ast.walk(_tree(module)):
@@ -104,7 +105,7 @@ def _imports(module: str) -> list[str]:
                 found.update(f"{node.module}.{alias.name}" for alias in node.names)
             else:
                 found.add(node.module)
-    return sorted(name for name in found if _belongs(name))
+    return tuple(sorted(name for name in found if _belongs(name)))
 
 
 def _belongs(module: str) -> bool:
