@@ -129,7 +129,7 @@ def test_types_in_parquet_run_nothing(tmp_path: Path) -> None:
 
     names = {
         b"ARROW:extension:name": b"arrow.py_extension_type",
-        b"ARROW:extension:metadata": pickle.dumps(Runs(tmp_path / "mark")),
+        b"ARROW:extension:metadata": pickle.dumps(Runs(tmp_path / "mark"), protocol=0),
     }
     path = tmp_path / "features.parquet"
     schema = pa.schema([pa.field("a", pa.binary(), metadata=names)])
