@@ -11,8 +11,9 @@ A command is a function whose keyword-only arguments say what they are::
 outputs, renames them when it returns, and writes `run.json` beside the first one. Nothing that
 this module does changes a result, so it is left out of the code fingerprint (fingerprint.py).
 
-Bad input (`ValueError`, `OSError`) ends in a message on stderr and exit code 1; its traceback goes
-to the log file alone. The traceback of anything else, a defect of ours, goes to both.
+Bad input (`ValueError`, `OSError`) and too little memory end in a message on stderr and exit code
+1; the traceback goes to the log file alone. The traceback of anything else, a defect of ours, goes
+to both.
 """
 
 import argparse
@@ -75,6 +76,14 @@ def command(
             _run(function, hints=hints, values=values, module=module)
     except (ValueError, OSError) as error:
         logging.getLogger(module).error("%s", _message(error), exc_info=True)
+        raise SystemExit(1) from error
+    except MemoryError as error:
+        logging.getLogger(module).error(
+            "out of memory: %s. Grant it more (--set-resources RULE:mem_mb=...), or let Snakemake "
+            "send it again with more (--retries 2)",
+            error,
+            exc_info=True,
+        )
         raise SystemExit(1) from error
     except Exception as defect:
         logging.getLogger(module).critical("%s", _message(defect), exc_info=True)

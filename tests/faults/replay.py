@@ -58,8 +58,8 @@ class Job:
         """Give a file that it made."""
         return self.project / output
 
-    def again(self, folder: Path, *, log: Path) -> Done:
-        """Run it with all that it writes below `folder`, where the results folder was."""
+    def options(self, folder: Path) -> list[str]:
+        """Give its command line with all that it writes below `folder`, for the results folder."""
         arguments = []
         for name, value in self.arguments.items():
             option = f"--{name.replace('_', '-')}"
@@ -69,8 +69,13 @@ class Job:
             elif name in ALSO_WRITTEN or value in self.outputs:
                 values = [str(moved(value, folder))]
             arguments += [option, *map(str, values)]
-        arguments += ["--log", str(moved(f"{RESULTS}/logs/again.log", folder))]
-        process = _FORKS.Process(target=_run, args=(self.module, arguments, self.project, log))
+        return [*arguments, "--log", str(moved(f"{RESULTS}/logs/again.log", folder))]
+
+    def again(self, folder: Path, *, log: Path, umask: int = 0o022) -> Done:
+        """Run it with all that it writes below `folder`; what it says goes to `log`."""
+        log.write_text("")
+        given = (self.module, self.options(folder), self.project, log, umask)
+        process = _FORKS.Process(target=_run, args=given)
         process.start()
         process.join()
         assert process.exitcode is not None
@@ -82,8 +87,8 @@ def moved(path: str, folder: Path) -> Path:
     return folder / Path(path).relative_to(RESULTS)
 
 
-def largest_job(project: Path, stage: str) -> Job:
-    """Give the finished job of a stage that wrote most."""
+def largest_job(project: Path, stage: str, *, reads: str | None = None) -> Job:
+    """Give the finished job of a stage that wrote most, of those with an input `reads`."""
     module = f"somnoflow.commands.{stage}"
     runs = [
         json.loads(path.read_text(encoding="utf-8"))
@@ -92,13 +97,14 @@ def largest_job(project: Path, stage: str) -> Job:
     jobs = [
         Job(project, module, run["arguments"], tuple(run["outputs"]))
         for run in runs
-        if run["module"] == module
+        if run["module"] == module and (reads is None or reads in run["inputs"])
     ]
     return max(jobs, key=lambda job: sum(job.made(name).stat().st_size for name in job.outputs))
 
 
-def _run(module: str, arguments: list[str], project: Path, log: Path) -> None:
+def _run(module: str, arguments: list[str], project: Path, log: Path, umask: int) -> None:
     os.chdir(project)
+    os.umask(umask)
     with log.open("w") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)

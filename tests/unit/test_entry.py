@@ -45,6 +45,8 @@ def work(
         raise KeyError("a defect of ours")
     if cfg.how == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
+    if cfg.how == "memory":
+        first.write_bytes(bytes(2**62))
     if cfg.how == "forget":
         return
     second.write_bytes(b"2" * cfg.size)
@@ -143,6 +145,16 @@ def test_a_defect_shows_its_traceback_in_both(script: Path) -> None:
     for text in (done.stderr, (script.parent / "logs/work.log").read_text()):
         assert text.count("Traceback") == 1
         assert "a defect of ours" in text
+    assert names(script.parent / "out") == []
+
+
+def test_too_little_memory_is_one_line_with_what_to_do(script: Path) -> None:
+    done = run(script, "memory")
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert "out of memory" in done.stderr
+    assert "--retries 2" in done.stderr
+    assert "Traceback" in (script.parent / "logs/work.log").read_text()
     assert names(script.parent / "out") == []
 
 
