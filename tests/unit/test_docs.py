@@ -36,8 +36,8 @@ def test_links_lead_somewhere(page: Path) -> None:
 def test_commands_exist(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     rules = {path.stem for path in (ROOT / "workflow/rules").glob("*.smk")}
-    lines = [line for text in blocks(page, "bash") for line in text.splitlines()]
-    for words in (shlex.split(line, comments=True) for line in lines):
+    text = "".join(blocks(page, "bash")).replace("\\\n", " ")
+    for words in (shlex.split(line, comments=True) for line in text.splitlines()):
         if words[:1] == ["make"]:
             assert words[1] in targets, words
         elif words[:1] == ["snakemake"]:
