@@ -44,6 +44,7 @@ generated: $(INSTALLED)
 	$(RUN) somnoflow config --document schema > config/schema.json
 	$(RUN) somnoflow config --document markdown > docs/config.md
 	$(RUN) python envs/pin.py
+	$(RUN) python envs/licences.py
 
 clean:
 	rm -rf $(VENV) results .snakemake
