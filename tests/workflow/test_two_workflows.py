@@ -66,7 +66,7 @@ class Desk:
     def start_waiting(self, name: str) -> subprocess.Popen[str]:
         """Start Snakemake, and come back when its job runs."""
         process = self.start(name)
-        end = time.monotonic() + 5 * MINUTE
+        end = time.monotonic() + 30 * MINUTE
         while not (self.folder / "started").exists():
             assert process.poll() is None, process.communicate()[0]
             assert time.monotonic() < end
@@ -76,7 +76,7 @@ class Desk:
     def run(self, name: str, *arguments: str) -> tuple[int, str]:
         """Run Snakemake to its end; give its code and what it printed."""
         process = self.start(name, *arguments)
-        printed, _ = process.communicate(timeout=5 * MINUTE)
+        printed, _ = process.communicate(timeout=30 * MINUTE)
         return process.returncode, printed
 
     def say(self, word: str) -> None:
@@ -110,7 +110,7 @@ def test_second_is_refused_and_the_first_goes_on(desk: Desk) -> None:
     assert code == 0, printed
     assert (desk.results / LOCK).exists()
     desk.say("go")
-    printed, _ = first.communicate(timeout=5 * MINUTE)
+    printed, _ = first.communicate(timeout=30 * MINUTE)
     assert first.returncode == 0, printed
     assert not (desk.results / LOCK).exists()
     code, printed = desk.run("two")
@@ -137,6 +137,6 @@ def test_one_that_failed_or_was_stopped_leaves_no_lock(
         os.killpg(first.pid, end)
     else:
         desk.say("fail")
-    printed, _ = first.communicate(timeout=5 * MINUTE)
+    printed, _ = first.communicate(timeout=30 * MINUTE)
     assert first.returncode != 0, printed
     assert not (desk.results / LOCK).exists()
