@@ -135,9 +135,9 @@ def test_packed_signals_that_were_cut_are_refused(
 def test_what_is_kept_of_a_finished_training_is_not_copied_when_it_is_damaged(
     finished: Project, tmp_path: Path, kept: str
 ) -> None:
-    job = largest_job(finished.folder, "head")
+    job = largest_job(finished.folder, "finetune")
     assert job.again(tmp_path, log=tmp_path / "said.log").code == 0
-    (path,) = (tmp_path / "resume/head").rglob(kept)
+    (path,) = (tmp_path / "resume/finetune").rglob(kept)
     before = path.read_bytes()
     for how in DAMAGES:
         path.write_bytes(how(before))

@@ -215,8 +215,14 @@ class _Signals:
         wanted = (index["epochs"], len(index["channels"]), index["samples"])
         self._path = path
         self._file = path.open("rb", buffering=0)
-        np.lib.format.read_magic(self._file)
-        shape, fortran, kind = np.lib.format.read_array_header_1_0(self._file)
+        try:
+            np.lib.format.read_magic(self._file)
+            shape, fortran, kind = np.lib.format.read_array_header_1_0(self._file)
+        except ValueError as error:
+            raise DigestError(
+                f"{path} ({path.stat().st_size} bytes) does not begin as an array does: {error}. "
+                "Make it again with: snakemake --forcerun pack"
+            ) from error
         begin = self._file.tell()
         size = begin + 2 * math.prod(wanted)
         found = path.stat().st_size
