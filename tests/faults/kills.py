@@ -7,8 +7,8 @@ FOLDER gets two copies of the project. `undisturbed` runs in peace, once: a fini
 again. In `killed` each job is killed (SIGKILL) about twice at moments drawn with the seed: so many
 seconds into its life, or as soon as it has a file open under a temporary name. Some of these
 moments strike Snakemake instead, whose jobs go on without it, or Snakemake with all its jobs; then
-it is unlocked and started again. Where fewer kills have landed than asked for, results of
-some jobs are removed and made again, under kills.
+it is unlocked and started again. Where fewer kills have landed than asked for, or a stage has had
+none, results of some jobs are removed and made again, under kills.
 
 A process is stopped before it is killed, so that it was alive for sure and what it had written can
 be noted: one row for each kill in OUT/kills.tsv, one for each stage in OUT/stages.tsv. The exit
@@ -521,7 +521,7 @@ def top_up(
     seed: int,
     options: Sequence[str] = (),
 ) -> None:
-    """Remove results and let them be made again, until so many kills have landed.
+    """Remove results and let them be made again, until enough kills have landed, on each stage.
 
     Parameters
     ----------
@@ -538,7 +538,7 @@ def top_up(
     options
         For Snakemake.
     """
-    while len(assassin.kills) < kills:
+    while len(assassin.kills) < kills or outputs.keys() - {kill.stage for kill in assassin.kills}:
         chosen = choose(outputs, kills=assassin.kills, seed=seed + len(assassin.kills))
         remove(project, chosen)
         assassin.times += 1

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,9 +20,11 @@ from somnoflow.commands.simulate import simulate
 from somnoflow.config.files import load_values
 from somnoflow.config.simulate import SimulateSlice
 from somnoflow.entry import command
+from somnoflow.io.table import read_table
 from somnoflow.plan import Plan
 from somnoflow.training.resume import Resume
 from tests.faults.kills import (
+    SNAKEMAKE,
     Assassin,
     deterministic,
     differences,
@@ -30,17 +33,20 @@ from tests.faults.kills import (
     not_fresh,
     outputs_by_stage,
     planned_outputs,
+    read_kills,
     remove,
     results_of,
     storm,
     temporary_files,
     top_up,
+    write_page,
 )
 from tests.workflow.project import ROOT, Project
 
 KILLS = 20
-# None of a group is made from another of it, so that nothing else is made again.
+# What lies between the two is made again, too.
 EARLY = ("check/dataset=simulated/shard=1/recordings.json", "split/split.json")
+# None of these is made from another.
 LATE = (
     "pretrain/unimodal/ECG/fold=1/encoder.safetensors",
     "heads/neuronet/EEG_C4/mamba/task=staging/labels=all/fold=0/head.safetensors",
@@ -211,3 +217,17 @@ def test_two_results_that_differ_are_told(tmp_path: Path) -> None:
     (one / "split/split.json").write_text("{} ")
     assert differences(one, other) == ["split/.partial-12ab-split.json", "split/split.json"]
     assert temporary_files(other) == [other / "split/.partial-12ab-split.json"]
+
+
+def test_the_documentation_shows_the_counts_of_the_tables(tmp_path: Path) -> None:
+    folder, page = ROOT / "docs/reliability", ROOT / "docs/reliability.md"
+    kills, stages = read_kills(folder / "kills.tsv"), read_table(folder / "stages.tsv")
+    assert len(kills) >= 200
+    assert all(int(row["kills"]) and not int(row["unequal"]) for row in stages)
+    assert Counter(kill.stage for kill in kills if kill.stage != SNAKEMAKE) == {
+        row["stage"]: int(row["kills"]) for row in stages
+    }
+    again = tmp_path / page.name
+    shutil.copyfile(page, again)
+    write_page(again, folder)
+    assert again.read_text(encoding="utf-8") == page.read_text(encoding="utf-8")
