@@ -66,16 +66,9 @@ class Node:
         lines = self.run("scontrol", "show", "job", "--oneliner").splitlines()
         return [_job(line) for line in lines if line.startswith("JobId=")]
 
-    def running(self, what: str) -> list[Job]:
-        """Give the jobs of that kind that run, as soon as one does."""
-        found: list[Job] = []
-
-        def look() -> bool:
-            found[:] = [job for job in self.jobs() if what in job.what and job.state == "RUNNING"]
-            return bool(found)
-
-        self.wait_until(look)
-        return found
+    def running(self) -> list[Job]:
+        """Give the jobs that run."""
+        return [job for job in self.jobs() if job.state == "RUNNING"]
 
     def rest(self) -> None:
         """Return when no job runs or waits."""

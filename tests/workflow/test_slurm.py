@@ -6,6 +6,7 @@ to be what the undisturbed run on one machine left, byte for byte, with nothing 
 
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,28 +28,35 @@ class Call:
     """Snakemake at work beside the cluster."""
 
     def __init__(self, node: Node, project: Project, *arguments: str) -> None:
+        self._node = node
+        # Not a pipe: nobody reads it while the test waits for something else.
+        self._printed = node.folder / f"snakemake-{len(list(node.folder.glob('snakemake-*')))}.log"
         # It may not heed SIGTERM while it waits for jobs.
         limited = ("timeout", "--kill-after=5", "3600", sys.executable, "-m", "snakemake")
-        self._process = subprocess.Popen(
-            node.inside(
-                *limited, "--workflow-profile", "profiles/slurm-test", "--nocolor", *arguments,
-                "--configfile", project.configfile, cwd=project.folder,
-            ),
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+        command = node.inside(
+            *limited, "--workflow-profile", "profiles/slurm-test", "--nocolor", *arguments,
+            "--configfile", project.configfile, cwd=project.folder,
         )  # fmt: skip
+        with self._printed.open("w") as file:
+            self._process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT)
 
-    def finish(self) -> str:
-        printed, _ = self._process.communicate()
-        assert self._process.returncode == 0, printed
-        return printed
+    def until(self, so: Callable[[], bool]) -> None:
+        """Return when it is so; fail when Snakemake ends before."""
+
+        def look() -> bool:
+            assert self._process.poll() is None, self._printed.read_text()
+            return so()
+
+        self._node.wait_until(look)
+
+    def finish(self) -> None:
+        assert self._process.wait() == 0, self._printed.read_text()
 
     def kill(self) -> None:
         (timeout,) = psutil.Process(self._process.pid).children()
         (snakemake,) = timeout.children()
         snakemake.kill()
-        self._process.communicate()
+        self._process.wait()
 
 
 def states(project: Project) -> dict[str, tuple[int, int]]:
@@ -74,14 +82,15 @@ def survive(folder: Path, *targets: str) -> Survivor:
     results = project.folder / RESULTS
     with one_node(folder / "cluster") as node:
         data = Call(node, project, "data")
-        node.run("scancel", str(node.running("shard")[0].number))
+        data.until(lambda: bool(node.running()))
+        node.run("scancel", str(node.running()[0].number))
         data.finish()
 
         everything = Call(node, project, *targets)
-        node.wait_until(lambda: any(results.glob("logs/pretrain/**/*.log")))
+        everything.until(lambda: any(results.glob("logs/pretrain/**/*.log")))
         node.fail()
         node.recover()
-        node.wait_until(lambda: any(results.glob("logs/head/**/*.log")))
+        everything.until(lambda: any(results.glob("logs/head/**/*.log")))
         everything.kill()
         # Its jobs do not know that it died.
         node.rest()
