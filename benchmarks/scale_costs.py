@@ -1,11 +1,11 @@
 """What a night costs in each rule, from Snakemake's own records, for benchmarks/scale_plan.py.
 
-Two finished simulated runs are read: a short one (`config/tiny.yaml`, minutes of signal), whose jobs
-do little but start, and a long one (the default configuration, eight nights of one hour, that is one
-night of eight hours). A job is thought of as `start + nights x passes x unit`; `start` is the median
-of its kind in the short run, `unit` what the long run took beyond it. Seconds are those that passed,
-so they hold what else the machine did. Kinds that the long run has not got take the rates of
-docs/benchmarks.md, or none where their work does not grow with the cohort.
+Two finished simulated runs are read: a short one (`config/tiny.yaml`, minutes of signal), whose
+jobs do little but start, and a long one (the default configuration, eight nights of one hour, that
+is one night of eight hours). A job is thought of as `start + nights x passes x unit`; `start` is
+the median of its kind in the short run, `unit` what the long run took beyond it. Seconds are those
+that passed, so they hold what else the machine did. Kinds that the long run has not got take the
+rates of docs/benchmarks.md, or none where their work does not grow with the cohort.
 
 Usage: ``python benchmarks/scale_costs.py --short results/tiny --long results [--out
 docs/benchmarks]`` writes `scale_costs.tsv` and `scale_storage.tsv` there.

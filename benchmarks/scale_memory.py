@@ -1,7 +1,7 @@
 """What trainings hold in memory with thousands of nights: tables of epochs, and embeddings.
 
-Packed shards of 8-hour nights are written with real tables of epochs and signals that are holes in a
-sparse file, so that 6,000 nights take little disk. Measured in a process of its own: opening all
+Packed shards of 8-hour nights are written with real tables of epochs and signals that are holes in
+a sparse file, so that 6,000 nights take little disk. Measured in a process of its own: opening all
 subjects as a training does (`PackedEpochs`, one channel), the labels alone (`read_usable`), and the
 open files. What is held beside: embeddings, 4 bytes x D for each usable epoch of the subjects read
 (`EmbeddedEpochs`), which is arithmetic and stands in docs/scale.md.
@@ -17,7 +17,11 @@ import tempfile
 from multiprocessing import get_context
 from pathlib import Path
 
+import numpy as np
+import polars as pl
+
 from measuring import run, table
+from somnoflow.io.digest import sha256_file
 
 EPOCHS = 960
 CHANNELS = ["ECG", "EEG_C4", "EMG_CHIN", "EOG_L"]
@@ -39,11 +43,6 @@ print(len(os.listdir("/proc/self/fd")))
 
 def write_shards(folder: Path, *, nights: int, a_shard: int) -> None:
     """Write packed shards: real tables, signals that are holes."""
-    import numpy as np
-    import polars as pl
-
-    from somnoflow.io.digest import sha256_file
-
     random = np.random.default_rng(1)
     for shard in range(math.ceil(nights / a_shard)):
         numbers = range(shard * a_shard, min((shard + 1) * a_shard, nights))

@@ -145,7 +145,7 @@ def model_of(job: Job) -> str:
 
 
 def cost_of(job: Job, costs: Mapping[tuple[str, str], Unit]) -> Unit:
-    """Give the measured cost of a job's kind; the dearest of its rule where its kind is not there."""
+    """Give the measured cost of a job's kind; the dearest of its rule where it has none."""
     rule = LIKE.get(job.rule, job.rule)
     if (rule, model_of(job)) in costs:
         return costs[rule, model_of(job)]
@@ -155,7 +155,7 @@ def cost_of(job: Job, costs: Mapping[tuple[str, str], Unit]) -> Unit:
     return max(kinds, key=lambda unit: unit.unit)
 
 
-def passes_of(job: Job, config: Config) -> float:
+def passes_of(job: Job, config: Config) -> float:  # noqa: PLR0911
     """Give how many passes a training makes; 1 for anything else."""
     names = job.wildcards
     if job.rule == "pretrain":

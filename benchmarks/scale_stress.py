@@ -1,10 +1,11 @@
 """Hundreds of short nights, three of them damaged, through the whole workflow with one small model.
 
-Simulated nights of minutes go through all rules up to the report, on one core. Once they are written,
-three recordings are damaged: one is cut short, one has another byte in its middle, and one, whose
-manifest row is rewritten to fit, holds no EDF header. Watched: the jobs that ran (their logs) against
-those that the plan names, `rejected.tsv` against the three, and that every other night arrived. Printed
-beside it: seconds, files and bytes of the results, Snakemake's own records, and the report's size.
+Simulated nights of minutes go through all rules up to the report, on one core. Once they are
+written, three recordings are damaged: one is cut short, one has another byte in its middle, and
+one, whose manifest row is rewritten to fit, holds no EDF header. Watched: the jobs that ran (their
+logs) against those that the plan names, `rejected.tsv` against the three, and that every other
+night arrived. Printed beside it: seconds, files and bytes of the results, Snakemake's own records,
+and the report's size.
 
 Usage: ``python benchmarks/scale_stress.py [--nights 400] [--shards 20] [--hours 0.1]``
 """

@@ -1,7 +1,6 @@
 """The simulation of thousands of nights: it reads a plan, and schedules it as it says."""
 
 import importlib
-import sys
 from pathlib import Path
 from types import ModuleType
 

@@ -1,4 +1,4 @@
-"""What all pages share: how a template is filled in, the style, and macros of head, pictures and tables."""
+"""What all pages share: how a template is filled in, style, macros of head, pictures, tables."""
 
 from pathlib import Path
 from typing import Any
