@@ -19,6 +19,7 @@ to both.
 import argparse
 import logging
 import os
+import resource
 import sys
 from collections.abc import Callable, Sequence
 from inspect import Parameter, signature
@@ -33,6 +34,8 @@ from somnoflow.provenance import Run
 Input = Annotated[Path, "input"]
 Inputs = Annotated[list[Path], "input"]
 Output = Annotated[Path, "output"]
+
+OPEN_FILES = 8192
 
 
 def command(
@@ -62,6 +65,7 @@ def command(
     module = _module_of(function)
     try:
         _start_log(values.pop("log"), helps=helps)
+        _raise_limit_of_open_files()
         if of > 1 and not together:
             raise ValueError(
                 f"started as process {number + 1} of {of} (RANK, WORLD_SIZE), but {module} works "
@@ -188,6 +192,14 @@ class _LogFile(logging.FileHandler):
         error = sys.exc_info()[1]
         if not (isinstance(error, OSError) and error.errno in FULL):
             super().handleError(record)
+
+
+def _raise_limit_of_open_files() -> None:
+    """Allow as many as the machine does: a training holds files of all shards open."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _start_log(path: Path | None, *, helps: bool) -> None:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from somnoflow.entry import _raise_limit_of_open_files
 from somnoflow.io.atomic import atomic
 
 COMMAND = '''
@@ -146,6 +148,16 @@ def test_a_defect_shows_its_traceback_in_both(script: Path) -> None:
         assert text.count("Traceback") == 1
         assert "a defect of ours" in text
     assert names(script.parent / "out") == []
+
+
+def test_a_command_may_open_a_file_for_each_of_many_shards() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (64, hard))
+    try:
+        _raise_limit_of_open_files()
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (min(hard, 8192), hard)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_too_little_memory_is_one_line_with_what_to_do(script: Path) -> None:
