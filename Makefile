@@ -4,11 +4,12 @@ VENV := .venv
 INSTALLED := $(VENV)/.installed
 RUN := . $(VENV)/bin/activate &&
 
-.PHONY: demo test lint format generated clean help
+.PHONY: demo test docs lint format generated clean help
 
 help:
 	@echo "make demo       run the whole workflow on simulated nights, print where the report is"
 	@echo "make test       run all tests"
+	@echo "make docs       build the documentation as a site, read from disk"
 	@echo "make lint       formatters and checkers, as in CI"
 	@echo "make format     let the formatters rewrite the code"
 	@echo "make generated  write anew what is made from the configuration's definition and the pins"
@@ -25,6 +26,10 @@ demo: $(INSTALLED)
 
 test: $(INSTALLED)
 	$(RUN) pytest -n 2 --dist loadgroup
+
+docs: $(INSTALLED)
+	$(RUN) NO_MKDOCS_2_WARNING=1 mkdocs build --strict --quiet
+	@echo "The documentation: $(CURDIR)/site/index.html"
 
 lint: $(INSTALLED)
 	$(RUN) ruff check .

@@ -186,7 +186,7 @@ class Assassin(threading.Thread):
             if turn % LOOK_EVERY == 0:
                 self._look()
             for job, aim in list(self._aims.items()):
-                if self._is_time(job, aim):
+                if job in self._aims and self._is_time(job, aim):
                     del self._aims[job]
                     self._strike(job, aim)
 
