@@ -3,9 +3,10 @@
 Two finished simulated runs are read: a short one (`config/tiny.yaml`, minutes of signal), whose
 jobs do little but start, and a long one (the default configuration, eight nights of one hour, that
 is one night of eight hours). A job is thought of as `start + nights x passes x unit`; `start` is
-the median of its kind in the short run, `unit` what the long run took beyond it. Seconds are those
-that passed, so they hold what else the machine did. Kinds that the long run has not got take the
-rates of docs/benchmarks.md, or none where their work does not grow with the cohort.
+the median of its kind in the short run, `unit` what the long run took beyond it. Seconds are
+those of the CPU, so that little depends on what else the machine did. Kinds that the long run has
+not got take the rates of docs/benchmarks.md and of `RATES`, or none where their work does not grow
+with the cohort.
 
 Usage: ``python benchmarks/scale_costs.py --short results/tiny --long results [--out
 docs/benchmarks]`` writes `scale_costs.tsv` and `scale_storage.tsv` there.
@@ -40,7 +41,7 @@ KEPT = ("raw", "signals", "packed", "embeddings", "scores")
 
 
 def read_jobs(run: Path) -> list[tuple[Job, float]]:
-    """Give the jobs of a finished run and their seconds; memory in `mem_mb`."""
+    """Give the jobs of a finished run and their CPU seconds; memory in `mem_mb`."""
     folder = run / "benchmarks"
     jobs = []
     for path in sorted(folder.rglob("*.tsv")):
@@ -49,7 +50,7 @@ def read_jobs(run: Path) -> list[tuple[Job, float]]:
         with path.open(encoding="utf-8") as file:
             row = list(csv.DictReader(file, delimiter="\t"))[-1]
         job = Job(rule, wildcards, [], [], round(float(row["max_rss"])), 0)
-        jobs.append((job, float(row["s"])))
+        jobs.append((job, float(row["cpu_time"])))
     if not jobs:
         raise SystemExit(f"{folder} has no records of Snakemake; wanted those of a finished run")
     return jobs
