@@ -76,6 +76,7 @@ def arguments_of(plan: Plan) -> dict[str, dict[str, Any]]:
             "name": "{encoder}/{channel}",
             "fold": 0,
             "gpus": 0,
+            "processes": 1,
             "threads": 2,
         },
     }

@@ -153,6 +153,8 @@ def brought_to_an_end(project: Project, targets: list[str], *, kills: int, seed:
         top_up(project, outputs=outputs, assassin=assassin, kills=kills, seed=seed)
     finally:
         assassin.stop()
+    # Each by its name: Snakemake makes nothing whose results are all there, and they are here.
+    project.snakemake(*(path for paths in planned_outputs(project).values() for path in paths))
     return assassin
 
 
