@@ -153,8 +153,10 @@ def brought_to_an_end(project: Project, targets: list[str], *, kills: int, seed:
         top_up(project, outputs=outputs, assassin=assassin, kills=kills, seed=seed)
     finally:
         assassin.stop()
-    # Each by its name: Snakemake makes nothing whose results are all there, and they are here.
-    project.snakemake(*(path for paths in planned_outputs(project).values() for path in paths))
+    # By name: Snakemake makes nothing again whose results are all there, and here they are.
+    planned = [path for paths in planned_outputs(project).values() for path in paths]
+    if lacking := [path for path in planned if not (project.folder / path).exists()]:
+        project.snakemake(*lacking)
     return assassin
 
 
