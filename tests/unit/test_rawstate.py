@@ -148,12 +148,12 @@ def test_a_check_during_a_look_is_not_lost(
     assert unchecked(state, folder=folder) == []
 
 
-def test_two_writers_leave_each_other_in_peace(state: Path, folder: Path) -> None:
+def test_what_a_killed_writer_left_goes_with_the_next_check(state: Path, folder: Path) -> None:
     check(state, folder)
     other = state.with_name(f".partial-12345-{state.name}")
     other.write_text("{}")
     check(state, folder)
-    assert other.exists()
+    assert not other.exists()
 
 
 def test_observe_names_what_cannot_be_read(tmp_path: Path) -> None:
