@@ -11,8 +11,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from somnoflow.io.digest import sha256_file
-from somnoflow.paths import run_json
+from somnoflow.io.digest import DigestError, sha256_file
+from somnoflow.io.run_file import RUN_FILE, read_run
 from somnoflow.plan import Artefact, Plan
 
 
@@ -39,8 +39,7 @@ def judge(plan: Plan) -> list[Judgement]:
     digests: dict[str, str] = {}
     spoilt: set[str] = set()
     for artefact in plan.artefacts():
-        path = run_json(artefact.path)
-        run, lacking = _read(path)
+        run, lacking = _read(Path(artefact.path))
         verdict, reason = Verdict.FRESH, ""
         if not Path(artefact.path).exists():
             verdict = Verdict.MISSING
@@ -54,15 +53,12 @@ def judge(plan: Plan) -> list[Judgement]:
     return judged
 
 
-def _read(record: Path) -> tuple[dict[str, Any] | None, str]:
-    """Give a run.json, or None and why there is none to go by."""
-    if not record.exists():
-        return None, f"no {record.name} beside it"
+def _read(artefact: Path) -> tuple[dict[str, Any] | None, str]:
+    """Give the run.json of an artefact, or None and why there is none to go by."""
     try:
-        run: dict[str, Any] = json.loads(record.read_text(encoding="utf-8"))
-    except ValueError as error:
-        return None, f"{record.name} beside it is damaged: {error}"
-    return run, ""
+        return read_run(artefact), f"no {RUN_FILE} beside it"
+    except DigestError as error:
+        return None, str(error)
 
 
 def _reasons(

@@ -3,8 +3,6 @@
 One stage is one folder below the results folder. `run.json` stands beside each artefact.
 """
 
-from pathlib import Path
-
 _SHARD = "dataset={dataset}/shard={shard}"
 _ENCODER = "{encoder}/{channel}"
 _FOLD = "fold={fold}"
@@ -83,8 +81,3 @@ class Paths:
 
 def _named(wildcards: tuple[str, ...]) -> list[str]:
     return [f"{name}={{{name}}}" for name in wildcards] or ["all"]
-
-
-def run_json(artefact: str) -> Path:
-    """Give the path of the run.json beside an artefact."""
-    return Path(artefact).with_name("run.json")

@@ -6,7 +6,6 @@ report's provenance table: times and hosts differ from run to run.
 
 import functools
 import importlib.metadata
-import json
 import platform
 import resource
 import shutil
@@ -23,12 +22,12 @@ from pydantic import BaseModel
 from somnoflow.fingerprint import fingerprint
 from somnoflow.io.atomic import atomic, write_json
 from somnoflow.io.digest import DigestError, sha256_file
+from somnoflow.io.run_file import RUN_FILE, noted_digest, read_run
 
 PACKAGES = (
     "somnoflow", "snakemake", "torch", "lightning", "mne", "edfio", "numpy", "scipy", "polars",
     "pyarrow", "scikit-learn", "safetensors", "pydantic",
 )  # fmt: skip
-RUN_FILE = "run.json"
 
 
 @dataclass
@@ -99,22 +98,14 @@ def _digests(named: dict[str, Any]) -> dict[str, str]:
 
 def _require_unchanged(path: Path, found: str) -> None:
     """Raise `DigestError` where a file is not the one that the run.json beside it names."""
-    record = path.with_name(RUN_FILE)
-    if not record.exists():
-        return
-    try:
-        run = json.loads(record.read_text(encoding="utf-8"))
-    except ValueError as error:
+    run = read_run(path)
+    wanted = noted_digest(run, path) if run else None
+    if run and wanted and found != wanted:
         raise DigestError(
-            f"{record} is damaged: {error}. Delete {path}, and the workflow makes both anew"
-        ) from error
-    for name, wanted in run["outputs"].items():
-        if Path(name).name == path.name and found != wanted:
-            raise DigestError(
-                f"{path} has changed since {run['module']} wrote it: found sha256 {found}, wanted "
-                f"{wanted}. Delete it, and the workflow makes it anew; keep a change that you made "
-                f"yourself by deleting {record}"
-            )
+            f"{path} has changed since {run['module']} wrote it: found sha256 {found}, wanted "
+            f"{wanted}. Delete it, and the workflow makes it anew; keep a change that you made "
+            f"yourself by deleting {path.with_name(RUN_FILE)}"
+        )
 
 
 def _plain(value: Any) -> Any:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from somnoflow.provenance import RUN_FILE
+from somnoflow.io.run_file import RUN_FILE
 
 RESULTS = "results/tiny"
 # Folders and files that a command writes to beside its declared outputs.

@@ -7,8 +7,9 @@ from somnoflow.report.tables import Table
 from somnoflow.report.template import fill_in
 
 TEMPLATE = Path(__file__).with_name("comparison.html")
+TITLE = "Models beside published results"
 
 
 def to_html(tables: Sequence[Table]) -> str:
     """Write tables as one HTML page without scripts that needs nothing but itself."""
-    return fill_in(TEMPLATE, tables=tables)
+    return fill_in(TEMPLATE, title=TITLE, tables=tables)

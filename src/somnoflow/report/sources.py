@@ -19,7 +19,7 @@ from somnoflow.config.subset import ALL
 from somnoflow.evaluate.confusion import Counted, count_test_epochs
 from somnoflow.evaluate.predictions import scan_columns
 from somnoflow.io.digest import sha256_file
-from somnoflow.provenance import RUN_FILE
+from somnoflow.io.run_file import noted_digest, read_run
 from somnoflow.report.naming import STAGING, TASK, ModelName, Source
 from somnoflow.stages import STAGE_NAMES
 from somnoflow.tasks import TASKS
@@ -286,14 +286,9 @@ def read_runs(paths: Iterable[Path]) -> list[Run]:
 
 
 def _read_run(path: Path) -> Run:
-    beside = path.with_name(RUN_FILE)
-    if not beside.is_file():
-        return Run(path, None, None)
-    content = json.loads(beside.read_text(encoding="utf-8"))
-    # Paths in run.json are those of the run, perhaps from another folder: the name decides.
-    digests = {Path(name).name: digest for name, digest in content.get("outputs", {}).items()}
-    wanted = digests.get(path.name)
-    return Run(path, content, None if wanted is None else sha256_file(path) != wanted)
+    run = read_run(path)
+    wanted = noted_digest(run, path) if run else None
+    return Run(path, run, None if wanted is None else sha256_file(path) != wanted)
 
 
 def _fold_folder(path: Path) -> Path:
