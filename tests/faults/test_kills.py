@@ -160,12 +160,16 @@ def brought_to_an_end(project: Project, targets: list[str], *, kills: int, seed:
     return assassin
 
 
+@pytest.fixture
+def undisturbed(editable: Project, tmp_path: Path) -> Path:
+    """Copy the results before anything is killed."""
+    return shutil.copytree(results_of(editable), tmp_path / "undisturbed")
+
+
 @pytest.mark.workflow
 @pytest.mark.xdist_group("tiny")
-def test_kills_of_a_running_workflow_change_nothing(editable: Project, tmp_path: Path) -> None:
+def test_kills_of_a_running_workflow_change_nothing(editable: Project, undisturbed: Path) -> None:
     results = results_of(editable)
-    undisturbed = tmp_path / "undisturbed"
-    shutil.copytree(results, undisturbed)
     folder = results.relative_to(editable.folder)
     kills = []
     for seed, targets in enumerate((EARLY, LATE)):
@@ -183,10 +187,8 @@ def test_kills_of_a_running_workflow_change_nothing(editable: Project, tmp_path:
 
 @pytest.mark.workflow
 @pytest.mark.xdist_group("tiny")
-def test_a_training_killed_between_passes_goes_on(editable: Project, tmp_path: Path) -> None:
+def test_a_training_killed_between_passes_goes_on(editable: Project, undisturbed: Path) -> None:
     results = results_of(editable)
-    undisturbed = tmp_path / "undisturbed"
-    shutil.copytree(results, undisturbed)
     made = "pretrain/neuronet/EEG_C4/fold=0"
     target = f"{results.relative_to(editable.folder)}/{made}/encoder.safetensors"
     remove(editable, [target])
