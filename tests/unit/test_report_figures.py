@@ -138,6 +138,23 @@ def test_a_drawing_with_curves_keeps_them():
     assert "<g id=" not in svg
 
 
+def test_a_last_digit_that_cannot_be_seen_changes_no_byte():
+    """Sums of other threads end in other digits, and matplotlib names ids after such numbers."""
+
+    def picture(nudge):
+        figure = Figure(figsize=(3, 2))
+        for row in range(2):
+            axes = figure.add_axes((0.1, 0.1 + 0.4 * row + nudge, 0.8, 0.3))
+            axes.plot(range(9), marker="o")
+        return make_picture(figure, alt="", caption="", simulated="")
+
+    assert picture(0.0) == picture(1e-12)
+    svg = drawing({"src": picture(0.0).uri})
+    named = re.findall(r'\bid="([^"]+)"', svg)
+    assert len(named) == len(set(named)) >= 4
+    assert set(re.findall(r'(?:url\(|href=")#([^")]+)', svg)) == set(named)
+
+
 def test_pictures_of_whole_nights_stay_small():
     rng = np.random.default_rng(2)
     epochs = scores(rng, night(rng, 960), "sim/s0", 0, 0.6)

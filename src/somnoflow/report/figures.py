@@ -40,13 +40,16 @@ LOSSES = {
 }
 # What keeps a drawing small. Lines are given by steps of a tenth of a point, other coordinates by a
 # hundredth; scales of transforms keep their decimals, or pictures in it would come out too narrow.
-# Nothing refers to the names of groups, and the font is named once.
+# Nothing refers to the names of groups, and the font is named once. Other names are hashes of
+# numbers whose last digits depend on the machine, so they are numbered.
 DRAWN = re.compile(r"<(?:path|use) [^>]*")
 COORDINATES = re.compile(r"\b([dxy])=\"([^\"]*)\"")
 LONG_DECIMALS = re.compile(r"(\.\d\d)\d+")
 LINES = re.compile(r"[MLz\d\s.-]+")
 STEPS = 10
 NAMED_GROUP = re.compile(r'<g id="[^"]*"')
+NAME = re.compile(r'\bid="([^"]*)"')
+NAME_IN_USE = re.compile(r'(?<=["#])[^"#)]+(?=["\)])')
 INDENT = re.compile(r"\n\s+")
 FONT = re.compile(r" ?font-family: ([^;\"]*);")
 STYLE: dict[str, Any] = {
@@ -88,7 +91,7 @@ def make_picture(figure: Figure, *, alt: str, caption: str, simulated: str) -> P
     # The page is HTML: the prolog and the address of the DTD have no use in it.
     svg = buffer.getvalue()
     svg = DRAWN.sub(_shorten, svg[svg.index("<svg") :])
-    svg = INDENT.sub("\n", NAMED_GROUP.sub("<g", svg))
+    svg = INDENT.sub("\n", _number_names(NAMED_GROUP.sub("<g", svg)))
     if font := FONT.search(svg):
         svg = FONT.sub("", svg).replace("<svg", f'<svg style="font-family: {font[1]}"', 1)
     width, height = (round(96 * inches) for inches in figure.get_size_inches())
@@ -100,6 +103,11 @@ def make_picture(figure: Figure, *, alt: str, caption: str, simulated: str) -> P
         height=height,
         simulated=simulated,
     )
+
+
+def _number_names(svg: str) -> str:
+    names = {name: f"n{place}" for place, name in enumerate(NAME.findall(svg))}
+    return NAME_IN_USE.sub(lambda found: names.get(found[0], found[0]), svg)
 
 
 def _shorten(tag: re.Match[str]) -> str:
