@@ -1,14 +1,14 @@
 """What a night costs in each rule, from Snakemake's own records, for benchmarks/scale_plan.py.
 
 Two finished simulated runs are read: a short one (`config/tiny.yaml`, minutes of signal), whose
-jobs do little but start, and a long one (the default configuration, eight nights of one hour, that
-is one night of eight hours). A job is thought of as `start + nights x passes x unit`; `start` is
-the median of its kind in the short run, `unit` what the long run took beyond it. Seconds are
-those of the CPU, so that little depends on what else the machine did. Kinds that the long run has
-not got take the rates of docs/benchmarks.md and of `RATES`, or none where their work does not grow
-with the cohort.
+jobs do little but start, and a long one (the default configuration with eight nights of four
+hours). A job is thought of as `start + nights x passes x unit`; `start` is the median of its kind
+in the short run, `unit` what the long run took beyond it. Seconds are those of the CPU, so that
+little depends on what else the machine did. Kinds that the long run has not got take the rates of
+docs/benchmarks.md and of `RATES`, or none where their work does not grow with the cohort.
 
-Usage: ``python benchmarks/scale_costs.py --short results/tiny --long results [--out
+Usage: ``snakemake --cores 2 all --config results=results/long "simulate={hours: 4}"``, then
+``python benchmarks/scale_costs.py --short results/tiny --long results/long --hours 4 [--out
 docs/benchmarks]`` writes `scale_costs.tsv` and `scale_storage.tsv` there.
 """
 
@@ -104,9 +104,12 @@ def main() -> None:
     )
     parser.add_argument("--short", type=Path, required=True)
     parser.add_argument("--long", type=Path, required=True)
+    parser.add_argument("--hours", type=float, required=True, help="of the long run's nights")
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "benchmarks")
     arguments = parser.parse_args()
-    config = read_config(load_values(default=ROOT / "config.yaml"))
+    values = load_values(default=ROOT / "config.yaml")
+    values["simulate"]["hours"] = arguments.hours
+    config = read_config(values)
     found = units(read_jobs(arguments.short), read_jobs(arguments.long), config=config)
     header = ("rule", "model", "start_s", "s_per_night_and_pass", "peak_mib")
     rows = [
