@@ -13,6 +13,7 @@ configfile: "config.yaml"
 
 # The package beside this file; every job reads this, so nothing heavy is imported.
 sys.path.insert(0, f"{workflow.basedir}/src")
+from somnoflow.config.supervised import SUPERVISED
 from somnoflow.one_workflow import ResultsLock
 from somnoflow.plan import Plan, growing
 from somnoflow.software import take_software
@@ -47,7 +48,8 @@ wildcard_constraints:
     shard=r"\d+",
     fold=r"\d+",
     channel=r"[A-Za-z0-9_]+",
-    encoder=r"neuronet(-[a-z0-9]+)?|unimodal|synthsleepnet|features|yasa|majority|deepsleepnet|tinysleepnet|seresnet_bilstm",
+    encoder=r"neuronet(-[a-z0-9]+)?|unimodal|synthsleepnet|features|yasa|majority|"
+    + "|".join(SUPERVISED),
     table=r"[a-z0-9_]+",
     head=r"[a-z0-9_]+",
     tuning=r"partial|full|scratch|lora",

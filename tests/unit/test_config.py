@@ -17,6 +17,7 @@ from somnoflow.config.documents import as_markdown, as_schema, as_yaml
 from somnoflow.config.files import load_values
 from somnoflow.config.folder import expand
 from somnoflow.config.root import Config, read_config, resolve_folder
+from somnoflow.config.supervised import SUPERVISED, Supervised, TrainSlice
 
 SECTIONS = (
     "simulate", "signals", "split", "pretrain", "unimodal", "heads", "synthsleepnet", "evaluate",
@@ -261,3 +262,23 @@ def test_a_dataset_file_that_is_no_yaml(tmp_path: Path, content: bytes) -> None:
 def test_the_datasets_of_the_project_are_in_order(name: str) -> None:
     folder = Path(__file__).parents[2] / "workflow" / "datasets" / name
     assert read_dataset(folder).name == name
+
+
+@pytest.mark.parametrize("name", SUPERVISED)
+def test_a_recipe_is_that_of_the_named_model_whatever_else_it_fits(name: str) -> None:
+    told = TrainSlice.model_validate(
+        {
+            "name": name,
+            "channel": "EEG_C4",
+            "sampling_rate": 100,
+            "task": "staging",
+            "balance": "plain",
+            "recipe": {"passes": 3},
+        }
+    )
+    kind = Supervised.model_fields[name].annotation
+    assert kind is not None
+    assert isinstance(told.recipe, kind)
+    assert TrainSlice.model_validate_json(told.model_dump_json()) == told
+    with pytest.raises(ValueError, match="nonsense"):
+        TrainSlice.model_validate({**told.model_dump(), "recipe": {"nonsense": 3}})

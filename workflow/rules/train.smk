@@ -16,7 +16,7 @@ rule train:
             "train", "encoder", "channel", "method", "task", "labels", "fold"
         )
     wildcard_constraints:
-        encoder=r"deepsleepnet|tinysleepnet|seresnet_bilstm",
+        encoder="|".join(SUPERVISED),
     conda:
         "../../envs/somnoflow.yaml"
     envmodules:

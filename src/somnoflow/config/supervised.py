@@ -1,8 +1,8 @@
 """Section `supervised`: models that are trained on labelled signals from the beginning."""
 
-from typing import Literal
+from typing import Any, Literal, get_args
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
 from somnoflow.config.base import Section
 from somnoflow.config.deepsleepnet import DeepSleepNet
@@ -12,6 +12,8 @@ from somnoflow.config.tasks import TASK_CHOICES, TaskName
 from somnoflow.config.tinysleepnet import TinySleepNet
 
 SupervisedName = Literal["deepsleepnet", "tinysleepnet", "seresnet_bilstm"]
+SUPERVISED: tuple[SupervisedName, ...] = get_args(SupervisedName)
+Recipe = DeepSleepNet | TinySleepNet | SeResNetBiLstm
 BalanceName = Literal["published", "plain", "weights", "oversampling"]
 
 
@@ -19,8 +21,8 @@ class Supervised(Section):
     """Which supervised models are trained, and how."""
 
     names: list[SupervisedName] = Field(
-        default=["deepsleepnet", "tinysleepnet", "seresnet_bilstm"],
-        description="Models to train: `deepsleepnet`, `tinysleepnet`, `seresnet_bilstm`; none "
+        default=list(SUPERVISED),
+        description=f"Models to train: {', '.join(f'`{name}`' for name in SUPERVISED)}; none "
         "(`[]`): no supervised models.",
     )
     channels: list[Channel] = Field(
@@ -51,4 +53,14 @@ class TrainSlice(Section):
     sampling_rate: int
     task: TaskName
     balance: BalanceName
-    recipe: DeepSleepNet | TinySleepNet | SeResNetBiLstm
+    recipe: Recipe
+
+    @field_validator("recipe", mode="before")
+    @classmethod
+    def _of_the_named_model(cls, recipe: Any, info: ValidationInfo) -> Any:
+        # Recipes share most options, so what they hold does not tell whose they are.
+        field = Supervised.model_fields.get(info.data.get("name", ""))
+        if field is None or not isinstance(recipe, dict):
+            return recipe
+        kind: Any = field.annotation
+        return kind.model_validate(recipe)

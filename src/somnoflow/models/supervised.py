@@ -8,9 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from somnoflow.config.supervised import DeepSleepNet as DeepSleepNetRecipe
-from somnoflow.config.supervised import SeResNetBiLstm as SeResNetBiLstmRecipe
-from somnoflow.config.supervised import SupervisedName
-from somnoflow.config.supervised import TinySleepNet as TinySleepNetRecipe
+from somnoflow.config.supervised import Recipe, SupervisedName
 from somnoflow.models.deepsleepnet import DeepSleepNet
 from somnoflow.models.errors import WeightsError
 from somnoflow.models.recurrent import NightModel
@@ -28,7 +26,7 @@ MODELS: dict[str, type[NightModel]] = {
 
 def build_supervised(
     name: SupervisedName,
-    recipe: DeepSleepNetRecipe | TinySleepNetRecipe | SeResNetBiLstmRecipe,
+    recipe: Recipe,
     *,
     sampling_rate: int,
     samples: int,
