@@ -21,7 +21,7 @@ class Supervised(Section):
     """Which supervised models are trained, and how."""
 
     names: list[SupervisedName] = Field(
-        default=list(SUPERVISED),
+        default=["deepsleepnet", "tinysleepnet", "seresnet_bilstm"],
         description=f"Models to train: {', '.join(f'`{name}`' for name in SUPERVISED)}; none "
         "(`[]`): no supervised models.",
     )
