@@ -12,6 +12,7 @@ table).
 import ast
 import functools
 import hashlib
+from dataclasses import dataclass
 from pathlib import Path
 
 PACKAGE = "somnoflow"
@@ -43,22 +44,17 @@ def closure(module: str) -> tuple[str, ...]:
         name = waiting.pop()
         if name not in seen and name not in RESULT_NEUTRAL:
             seen.add(name)
-            waiting += _imports(name)
+            waiting += _read(name).imports
     return tuple(sorted(seen))
 
 
 @functools.cache
 def data_files(module: str) -> tuple[Path, ...]:
     """Give the package's data files that `module` names by a literal and that stand beside it."""
-    folder = _path(module).parent
-    names = {
-        node.value
-        for node in ast.walk(_tree(module))
-        if isinstance(node, ast.Constant) and isinstance(node.value, str)
-    }
+    names = _read(module).literals
     return tuple(
         path
-        for path in sorted(folder.iterdir())
+        for path in sorted(_path(module).parent.iterdir())
         if path.is_file() and path.suffix != ".py" and path.name in names
     )
 
@@ -74,38 +70,56 @@ def _is_package(module: str) -> bool:
     return ROOT.joinpath(*module.split(".")[1:], "__init__.py").is_file()
 
 
+@dataclass(frozen=True)
+class _Source:
+    """What a module imports of the package, its texts, and its code without what people read."""
+
+    imports: tuple[str, ...]
+    literals: frozenset[str]
+    tree: ast.Module
+
+
 @functools.cache
-def _tree(module: str) -> ast.Module:
-    """Parse a module and drop what only people read; comments are not in the tree anyway."""
+def _read(module: str) -> _Source:
+    """Parse a module and look at each node once: every plan of every job waits for this."""
     tree = ast.parse(_path(module).read_text(encoding="utf-8"))
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-            if node.func.id == "Field":
-                node.keywords = [word for word in node.keywords if word.arg != "description"]
-        elif isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            first = node.body[0] if node.body else None
-            if (
-                isinstance(first, ast.Expr)
-                and isinstance(first.value, ast.Constant)
-                and isinstance(first.value.value, str)
-            ):
-                node.body = node.body[1:]
-    return tree
-
-
-@functools.cache
-def _imports(module: str) -> tuple[str, ...]:
-    """Give the modules of the package that `module` imports; packages' own files are empty."""
-    found: set[str] = set()
-    for node in ast.walk(_tree(module)):
+    imports: set[str] = set()
+    literals: set[str] = set()
+    waiting: list[ast.AST] = [tree]
+    while waiting:
+        node = waiting.pop()
+        _drop_what_people_read(node)
         if isinstance(node, ast.Import):
-            found.update(alias.name for alias in node.names)
+            imports.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
             if _belongs(node.module) and _is_package(node.module):
-                found.update(f"{node.module}.{alias.name}" for alias in node.names)
+                imports.update(f"{node.module}.{alias.name}" for alias in node.names)
             else:
-                found.add(node.module)
-    return tuple(sorted(name for name in found if _belongs(name)))
+                imports.add(node.module)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            literals.add(node.value)
+        for value in vars(node).values():
+            below = value if isinstance(value, list) else (value,)
+            waiting += [one for one in below if isinstance(one, ast.AST)]
+    return _Source(
+        imports=tuple(sorted(name for name in imports if _belongs(name))),
+        literals=frozenset(literals),
+        tree=tree,
+    )
+
+
+def _drop_what_people_read(node: ast.AST) -> None:
+    """Take away docstrings and descriptions of options; comments are not in the tree anyway."""
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Field":
+        node.keywords = [word for word in node.keywords if word.arg != "description"]
+    elif isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+        first = node.body[0] if node.body else None
+        if (
+            isinstance(first, ast.Expr)
+            and isinstance(first.value, ast.Constant)
+            and isinstance(first.value.value, str)
+        ):
+            node.body = node.body[1:]
 
 
 def _belongs(module: str) -> bool:
@@ -114,7 +128,7 @@ def _belongs(module: str) -> bool:
 
 @functools.cache
 def _code_hash(module: str) -> str:
-    return hashlib.sha256(ast.dump(_tree(module)).encode()).hexdigest()
+    return hashlib.sha256(ast.dump(_read(module).tree).encode()).hexdigest()
 
 
 @functools.cache

@@ -69,7 +69,7 @@ def _reasons(
     digests: dict[str, str],
     spoilt: set[str],
 ) -> Iterator[str]:
-    if run["code"] != plan.code(artefact.rule):
+    if run["code"] != plan.code(artefact.rule)(artefact.wildcards):
         yield f"the code of {run['module']} changed"
     if "cfg" in run["arguments"]:
         then = run["arguments"]["cfg"]

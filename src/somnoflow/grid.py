@@ -8,18 +8,16 @@ treats rare classes), the task, and the labels it may see (`all`, or the name of
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import get_args
 
 from somnoflow.config.pretrain import BASE
 from somnoflow.config.root import Config
 from somnoflow.config.subset import ALL
-from somnoflow.config.supervised import SupervisedName
+from somnoflow.config.supervised import SUPERVISED
 from somnoflow.config.synthsleepnet import LORA, SYNTHSLEEPNET
 from somnoflow.config.unimodal import UNIMODAL
 from somnoflow.methods import head_of, tuning_of
 
 FEATURES = "features"
-SUPERVISED = get_args(SupervisedName)
 YASA = "yasa"
 STAGER = "stager"
 MAJORITY = "majority"

@@ -34,7 +34,7 @@ from somnoflow.config.root import Config, read_config, resolve_folder
 from somnoflow.config.score import ScoreSlice
 from somnoflow.config.simulate import SimulateSlice
 from somnoflow.config.subset import ALL, SubsetSlice, read_subset
-from somnoflow.config.supervised import SupervisedName, TrainSlice
+from somnoflow.config.supervised import SUPERVISED, SupervisedName, TrainSlice
 from somnoflow.config.synthsleepnet import (
     LORA,
     SYNTHSLEEPNET,
@@ -47,7 +47,6 @@ from somnoflow.config.unimodal import UNIMODAL, modality_of
 from somnoflow.fingerprint import fingerprint
 from somnoflow.grid import (
     FEATURES,
-    SUPERVISED,
     YASA,
     ModelRow,
     bundled_rows,
@@ -132,9 +131,17 @@ class Plan:
             "report": self._report,
         }
 
-    def code(self, rule: str) -> str:
-        """Give the fingerprint of a rule's command."""
-        return fingerprint(f"somnoflow.commands.{rule}")
+    def code(self, rule: str) -> Callable[[Wildcards], str]:
+        """Give a function from any wildcards to the fingerprint of a rule's command.
+
+        It is asked for jobs that are planned alone: a job on a cluster, which reads the whole
+        workflow, plans one.
+        """
+
+        def text(_: Wildcards) -> str:
+            return fingerprint(f"somnoflow.commands.{rule}")
+
+        return text
 
     def cfg(self, rule: str) -> Callable[[Wildcards], str]:
         """Give a function from wildcards to the rule's config slice as canonical JSON."""
@@ -716,7 +723,7 @@ class Plan:
                 )
                 for dataset in self.datasets.values()
             ],
-            code=sha256_json({rule: self.code(rule) for rule, _ in trainings}),
+            code=sha256_json({rule: self.code(rule)(wildcards) for rule, _ in trainings}),
             training=sha256_json(recipes),
         )
 
