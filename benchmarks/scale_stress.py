@@ -22,6 +22,7 @@ from pathlib import Path
 from measuring import Cost, run, table
 from somnoflow.config.files import load_values
 from somnoflow.io.manifest import read_manifest, write_manifest
+from somnoflow.io.run_file import RUN_FILE
 from somnoflow.plan import Plan
 from workflow_overhead import copy_project
 
@@ -73,6 +74,8 @@ def damage(folder: Path, plan: Plan) -> list[str]:
             write_manifest(
                 manifest, [*rows[:place], row._replace(sha256=digest), *rows[place + 1 :]]
             )
+            # Says that the change is meant: a manifest that is not what was written is refused.
+            manifest.with_name(RUN_FILE).unlink()
         damaged.append(row.file)
     return damaged
 
