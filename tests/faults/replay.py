@@ -18,11 +18,13 @@ from somnoflow.io.run_file import RUN_FILE
 RESULTS = "results/tiny"
 # Folders and files that a command writes to beside its declared outputs.
 ALSO_WRITTEN = ("resume", "tensorboard", "folder", "state")
+# All tests of a process share the one server of forks: the last list that it was given counts.
+LIBRARIES = [
+    "torch", "lightning.pytorch", "polars", "pyarrow.parquet", "scipy.signal", "sklearn.pipeline",
+    "lightgbm", "mne.filter", "matplotlib.figure", "torch.utils.tensorboard",
+]  # fmt: skip
 _FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload(
-    ["torch", "lightning.pytorch", "polars", "pyarrow.parquet", "scipy.signal", "sklearn.pipeline",
-     "lightgbm", "mne.filter", "matplotlib.figure", "torch.utils.tensorboard"]
-)  # fmt: skip
+_FORKS.set_forkserver_preload(LIBRARIES)
 
 
 @dataclass(frozen=True)

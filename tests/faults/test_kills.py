@@ -41,6 +41,7 @@ from tests.faults.kills import (
     top_up,
     write_page,
 )
+from tests.faults.replay import LIBRARIES
 from tests.workflow.project import ROOT, Project
 
 KILLS = 20
@@ -55,7 +56,7 @@ LATE = (
     "bundles/deepsleepnet/EEG_C4/published/task=staging/labels=all/bundle.zip",
 )
 FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload([__name__])
+FORKS.set_forkserver_preload([*LIBRARIES, __name__])
 CHANGES = {"open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "shutil.rmtree"}
 
 
