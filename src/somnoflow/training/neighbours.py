@@ -14,7 +14,8 @@ from somnoflow.training.encoding import embed_rows
 from somnoflow.training.errors import TrainingError
 from somnoflow.training.reading import Epochs
 from somnoflow.training.seeds import NEIGHBOURS, numpy_generator
-from somnoflow.training.validation import require_targets, validation_scores
+from somnoflow.training.targets import require_targets
+from somnoflow.training.validation import validation_scores
 
 log = logging.getLogger(__name__)
 

@@ -17,7 +17,8 @@ from somnoflow.models.knn import KnnProbe
 from somnoflow.training.balance import chances, class_weights, draw
 from somnoflow.training.embedded import Labelled
 from somnoflow.training.seeds import MASKS, ORDER, WEIGHTS, numpy_generator, seed_of
-from somnoflow.training.validation import chosen_by, pass_scores, require_both, require_targets
+from somnoflow.training.targets import require_both, require_targets
+from somnoflow.training.validation import chosen_by, pass_scores
 
 log = logging.getLogger(__name__)
 

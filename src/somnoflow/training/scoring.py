@@ -16,8 +16,8 @@ from somnoflow.models.heads import Floats, Head
 from somnoflow.tasks import UNKNOWN, Task
 from somnoflow.training.embedded import read_dimension, read_parts, to_matrix
 from somnoflow.training.roles import Roles, require_subjects
+from somnoflow.training.targets import require_both
 from somnoflow.training.threshold import best_threshold
-from somnoflow.training.validation import require_both
 
 log = logging.getLogger(__name__)
 

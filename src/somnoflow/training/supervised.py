@@ -43,13 +43,9 @@ from somnoflow.training.errors import TrainingError
 from somnoflow.training.optimizing import accumulation_weight, adamw
 from somnoflow.training.resume import Choice, PassCheckpoints
 from somnoflow.training.seeds import AUGMENTATION, MASKS, ORDER, numpy_generator, seed_of
+from somnoflow.training.targets import require_targets, word_for_class
 from somnoflow.training.trainer import run_passes
-from somnoflow.training.validation import (
-    chosen_by,
-    pass_scores,
-    require_targets,
-    word_for_class,
-)
+from somnoflow.training.validation import chosen_by, pass_scores
 
 log = logging.getLogger(__name__)
 
