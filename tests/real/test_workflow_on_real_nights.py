@@ -19,6 +19,10 @@ pretrain:
 heads:
   linear:
     passes: 5
+  context:
+    passes: 1
+finetune:
+  passes: 1
 """
 
 

@@ -115,7 +115,7 @@ def test_a_second_run_has_nothing_to_do(finished: Project) -> None:
     assert "Nothing to be done" in finished.snakemake("all")
 
 
-@pytest.mark.skipif(not missing(), reason="test_slurm.py repeats the whole run on a cluster")
+@pytest.mark.skipif(not missing(), reason="test_slurm.py repeats a run on a cluster")
 def test_another_run_of_a_fold_gives_the_same_bytes(finished: Project, tmp_path: Path) -> None:
     again = Project.copy(tmp_path)
     asked = {name.format(fold=0) for name in FOLD} | {name for name in ONCE if "fold=0" in name}

@@ -2,8 +2,12 @@
 
 One run suffers everything: a cancelled job, a node that dies, Snakemake killed. What it leaves has
 to be what the undisturbed run on one machine left, byte for byte, with nothing done twice.
+
+Some of the tiny workflow's models are left out, since each job on Slurm starts Snakemake anew; with
+SOMNOFLOW_SLURM=whole none is.
 """
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,6 +16,8 @@ from pathlib import Path
 
 import psutil
 import pytest
+import yaml
+from snakemake.utils import update_config
 
 from somnoflow.one_workflow import LOCK
 from tests.cluster.node import Job, Node, missing, one_node
@@ -23,6 +29,16 @@ pytestmark = [
     pytest.mark.xdist_group("tiny"),
     pytest.mark.skipif(bool(missing()), reason=missing()),
 ]
+
+WHOLE = os.environ.get("SOMNOFLOW_SLURM") == "whole"
+FEWER = {
+    "heads": {"names": ["linear"]},
+    "finetune": {"names": []},
+    "supervised": {"names": ["tinysleepnet"]},
+    "synthsleepnet": {"methods": ["lora-mamba2"], "tasks": ["staging"]},
+    "label_efficiency": {"methods": []},
+    "baselines": {"yasa": []},
+}
 
 
 class Call:
@@ -81,6 +97,11 @@ class Survivor:
 def survive(folder: Path, *targets: str) -> Survivor:
     """Run the tiny workflow through a cancelled job, a dying node and Snakemake's death."""
     project = Project.copy(folder / "project")
+    if not WHOLE:
+        configuration = project.folder / project.configfile
+        values = yaml.safe_load(configuration.read_text(encoding="utf-8"))
+        update_config(values, FEWER)
+        configuration.write_text(yaml.safe_dump(values), encoding="utf-8")
     results = project.folder / RESULTS
     with one_node(folder / "cluster") as node:
         data = Call(node, project, "data")
@@ -110,8 +131,13 @@ def survivor(tmp_path_factory: pytest.TempPathFactory) -> Survivor:
 
 def test_all_artefacts_are_those_of_one_machine(finished: Project, survivor: Survivor) -> None:
     here, there = artefacts(finished), artefacts(survivor.project)
-    assert set(there) == set(here)
-    different = [name for name in here if here[name].read_bytes() != there[name].read_bytes()]
+    if WHOLE:
+        assert set(there) == set(here)
+    else:
+        # A table of all models is another one where some are left out.
+        there = {name: path for name, path in there.items() if not name.startswith("comparison/")}
+    assert len(there) > 100
+    different = [name for name in there if here[name].read_bytes() != there[name].read_bytes()]
     assert not different
 
 
@@ -141,4 +167,4 @@ def test_trainings_are_sent_to_the_gpus_and_nothing_else_is(survivor: Survivor) 
     kinds = {(job.partition, job.gpus) for job in survivor.jobs}
     assert kinds == {("gpu", "gres:gpu:1"), ("main", "")}
     sent = {job.what.removeprefix("rule_").split("_")[0] for job in survivor.jobs if job.gpus}
-    assert sent == {"encoder", "fuse", "embed", "tuned", "ablate"}
+    assert sent == {"encoder", "fuse", "embed", "tuned", *(["ablate"] if WHOLE else [])}

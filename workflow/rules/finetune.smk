@@ -41,7 +41,7 @@ rule finetune:
     threads: 1
     resources:
         mem_mb=growing(8000),
-        runtime=growing(1440),
+        runtime=growing(2880),
         gpu=1,
     params:
         code=plan.code("finetune"),

@@ -18,7 +18,7 @@ rule project:
     threads: 1
     resources:
         mem_mb=growing(4000),
-        runtime=growing(60),
+        runtime=growing(120),
     params:
         code=plan.code("project"),
         cfg=plan.cfg("project"),
