@@ -152,13 +152,13 @@ def test_what_is_kept_of_a_finished_training_is_not_copied_when_it_is_damaged(
     [(SIGNALS, "pack", ("--forcerun", "pack")), ("split/split.json", "split", ())],
 )
 def test_the_documented_command_makes_a_damaged_file_anew(
-    finished: Project, damage: Callable[[str, Damage], None], file: str, rule: str,
+    editable: Project, damage: Callable[[str, Damage], None], file: str, rule: str,
     command: tuple[str, ...],
 ) -> None:  # fmt: skip
-    path = finished.folder / RESULTS / file
+    path = editable.folder / RESULTS / file
     before = path.read_bytes()
     damage(file, flip)
     if not command:
         path.unlink()
-    finished.snakemake(f"{RESULTS}/{file}", "--allowed-rules", rule, *command)
+    editable.snakemake(f"{RESULTS}/{file}", "--allowed-rules", rule, *command)
     assert path.read_bytes() == before

@@ -29,5 +29,5 @@ def read_run(artefact: Path) -> dict[str, Any] | None:
 def noted_digest(run: dict[str, Any], artefact: Path) -> str | None:
     """Give the SHA-256 that a run.json notes for the artefact beside it; None where it has none."""
     # Its paths are those of the run, perhaps from another folder: the name decides.
-    digests = {Path(name).name: sha256 for name, sha256 in run["outputs"].items()}
+    digests = {Path(name).name: sha256 for name, sha256 in run.get("outputs", {}).items()}
     return digests.get(artefact.name)
