@@ -35,7 +35,7 @@ FEWER = {
     "heads": {"names": ["linear"]},
     "finetune": {"names": []},
     "supervised": {"names": ["tinysleepnet"]},
-    "synthsleepnet": {"methods": ["lora-mamba2"], "tasks": ["staging"]},
+    "synthsleepnet": {"tasks": ["staging"]},
     "label_efficiency": {"methods": []},
     "baselines": {"yasa": []},
 }
@@ -136,7 +136,8 @@ def test_all_artefacts_are_those_of_one_machine(finished: Project, survivor: Sur
     else:
         # A table of all models is another one where some are left out.
         there = {name: path for name, path in there.items() if not name.startswith("comparison/")}
-    assert len(there) > 100
+    assert set(there) <= set(here)
+    assert len(there) >= 96
     different = [name for name in there if here[name].read_bytes() != there[name].read_bytes()]
     assert not different
 
@@ -167,4 +168,4 @@ def test_trainings_are_sent_to_the_gpus_and_nothing_else_is(survivor: Survivor) 
     kinds = {(job.partition, job.gpus) for job in survivor.jobs}
     assert kinds == {("gpu", "gres:gpu:1"), ("main", "")}
     sent = {job.what.removeprefix("rule_").split("_")[0] for job in survivor.jobs if job.gpus}
-    assert sent == {"encoder", "fuse", "embed", "tuned", *(["ablate"] if WHOLE else [])}
+    assert sent == {"encoder", "fuse", "embed", "tuned", "ablate"}
