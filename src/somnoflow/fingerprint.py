@@ -30,7 +30,7 @@ def fingerprint(module: str) -> str:
     """Give the hash of the import closure of `module`, such as `somnoflow.commands.parse`."""
     parts = []
     for name in closure(module):
-        parts.append(f"{name} {_code_hash(name)}")
+        parts.append(f"{name} {_read(name).code}")
         parts += [f"{name}/{path.name} {_data_hash(path)}" for path in data_files(name)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
@@ -72,11 +72,11 @@ def _is_package(module: str) -> bool:
 
 @dataclass(frozen=True)
 class _Source:
-    """What a module imports of the package, its texts, and its code without what people read."""
+    """What a module imports of the package, its texts, and the hash of what a machine reads."""
 
     imports: tuple[str, ...]
     literals: frozenset[str]
-    tree: ast.Module
+    code: str
 
 
 @functools.cache
@@ -104,7 +104,7 @@ def _read(module: str) -> _Source:
     return _Source(
         imports=tuple(sorted(name for name in imports if _belongs(name))),
         literals=frozenset(literals),
-        tree=tree,
+        code=hashlib.sha256(ast.dump(tree).encode()).hexdigest(),
     )
 
 
@@ -124,11 +124,6 @@ def _drop_what_people_read(node: ast.AST) -> None:
 
 def _belongs(module: str) -> bool:
     return module.split(".", maxsplit=1)[0] == PACKAGE
-
-
-@functools.cache
-def _code_hash(module: str) -> str:
-    return hashlib.sha256(ast.dump(_read(module).tree).encode()).hexdigest()
 
 
 @functools.cache

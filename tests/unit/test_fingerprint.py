@@ -133,7 +133,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def forget() -> None:
-    for cached in (closure, data_files, module._read, module._code_hash, module._data_hash):
+    for cached in (closure, data_files, module._read, module._data_hash):
         cached.cache_clear()
 
 

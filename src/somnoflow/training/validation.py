@@ -7,8 +7,7 @@ import numpy.typing as npt
 from sklearn.metrics import accuracy_score, average_precision_score, f1_score, roc_auc_score
 
 from somnoflow.tasks import Task
-
-Targets = npt.NDArray[np.int64]
+from somnoflow.training.targets import Targets
 
 
 def chosen_by(task: Task) -> str:
